@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use crate::engine::EngineError;
 use crate::engine::Words;
 use crate::landing::health;
 use crate::landing::hooks;
 use crate::landing::myself;
+use crate::landing::pull;
 use crate::landing::release::Leg;
 use crate::landing::release::Pinned;
 use crate::landing::retain;
@@ -49,11 +51,18 @@ pub(super) async fn serve(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<Option<S
 }
 
 async fn serve_once(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<Option<String>, Stop> {
-    let journal = &mut site.record.journal;
-    site.engine.up(leg.resolved, site.service.deadlines.up, &site.cancel, |_, line| journal.output(line)).await?;
+    match up(site, leg).await {
+        Err(EngineError::Failed { .. }) if pull::fetch_if_gone(site, leg.images).await? => up(site, leg).await,
+        done => done,
+    }?;
     health::health(site, leg).await?;
     myself::has_taken_over(site, leg).await?;
     smoke_step::smoke(site, leg).await
+}
+
+async fn up(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<(), EngineError> {
+    let journal = &mut site.record.journal;
+    site.engine.up(leg.resolved, site.service.deadlines.up, &site.cancel, |_, line| journal.output(line)).await
 }
 
 /// From here on the release counts as verified, whatever the after-hook does. Gives what a person should look at.

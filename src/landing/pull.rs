@@ -36,18 +36,20 @@ pub(super) async fn pull(site: &mut Site<'_>, release: &Release, ground: &Ground
     Ok(())
 }
 
-/// For the undo: verified images are kept on the host, and one that somebody removed by force nevertheless is asked for
-/// at the registry.
-pub(super) async fn fetch_if_gone(site: &mut Site<'_>, images: &[ImageRef]) -> Result<(), Stop> {
+/// What somebody removed meanwhile is asked for at the registry: a verified image, which is kept on the host, by force; one that was
+/// just pulled by a routine clean-up, which takes what no container uses yet. Whether one was gone.
+pub(super) async fn fetch_if_gone(site: &mut Site<'_>, images: &[ImageRef]) -> Result<bool, Stop> {
     let limit = site.service.deadlines.pull;
+    let mut was_gone = false;
     for image in images {
         if site.engine.image(&image.by_digest(), &site.cancel).await?.is_none() {
             site.record.journal.warning(format!("{} is not on this host any more; pulling it", image.by_digest()));
             fetch(site, image, limit, limit).await?;
+            was_gone = true;
         }
         site.engine.name_loaded(image, &site.cancel).await?;
     }
-    Ok(())
+    Ok(was_gone)
 }
 
 /// One image from its registry, with the login that the configuration has for it.

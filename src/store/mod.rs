@@ -102,7 +102,7 @@ pub use results::Unowed;
 pub use rows::{Deployment, Fence, Filter, Listed};
 pub use runs::{Ending, Site, Turn};
 pub use secrets::MARK_KEY;
-pub use sessions::{NewSession, Session, SessionRight};
+pub use sessions::{LoginProof, NewSession, Session, SessionRight};
 pub use sweep::{Ended, Old, Place, Reach};
 pub use told::Untold;
 pub use turns::Next;

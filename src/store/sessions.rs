@@ -11,10 +11,32 @@ use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::audit::Entry;
 use crate::store::columns;
+use crate::store::gate::Tx;
 use crate::store::users::scopes;
 
 /// How many sessions a user has at most; a further login ends the oldest.
 const MOST_SESSIONS: i64 = 20;
+
+/// What has proven who logs in.
+#[derive(Clone, PartialEq, Eq)]
+pub enum LoginProof {
+    /// The password with this hash, which has to be the user's still when the session begins.
+    Password(String),
+    /// The one-time code with this digest, which is used up as the session begins.
+    Code(String),
+    /// A forge, which says that they belong to these there.
+    Forge(Vec<String>),
+}
+
+impl std::fmt::Debug for LoginProof {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Password(_) => "Password(…)",
+            Self::Code(_) => "Code(…)",
+            Self::Forge(_) => "Forge(…)",
+        })
+    }
+}
 
 /// A session that begins.
 #[derive(Debug, Clone)]
@@ -25,8 +47,8 @@ pub struct NewSession {
     pub id: String,
     /// Who has logged in.
     pub user: UserName,
-    /// What the forge that proved them says they belong to; none: a user of this server.
-    pub member_of: Option<Vec<String>>,
+    /// What has proven it.
+    pub proof: LoginProof,
     /// Where from.
     pub address: String,
     /// With what.
@@ -64,14 +86,20 @@ pub enum SessionRight {
 }
 
 impl Store {
-    /// Begins a session. The session with the digest `instead`, and of too many the oldest, end.
+    /// Begins a session. The session with the digest `instead`, and of too many the oldest, end. Returns whether it has begun: not if
+    /// what has proven it counts no more by now, because the password was changed, the code was used, or the user was disabled or
+    /// removed meanwhile.
     ///
     /// # Errors
     /// When the database does not answer; then nothing has changed.
-    pub async fn open_session(&self, new: &NewSession, instead: Option<&str>, how: &str) -> Result<(), StoreError> {
+    pub async fn open_session(&self, new: &NewSession, instead: Option<&str>, how: &str) -> Result<bool, StoreError> {
         let now_ms = clock::now_ms();
         let mut tx = self.gate.begin().await?;
+        // Whoever ends all sessions of a user waits for this, or this for them.
         tx.alone("users").await?;
+        if !is_proven_still(&mut tx, new, now_ms).await? {
+            return Ok(false);
+        }
         if let Some(digest) = instead {
             tx.execute(sqlx::query("DELETE FROM sessions WHERE digest = $1").bind(digest)).await?;
         }
@@ -83,13 +111,17 @@ impl Store {
         let insert = sqlx::query(
             "INSERT INTO sessions (digest, id, by_user, member_of, created_ms, seen_ms, address, agent) VALUES ($1, $2, $3, $4, $5, $5, $6, $7)",
         );
-        let member_of = new.member_of.as_ref().map(|list| serde_json::to_string(list).unwrap_or_default());
+        let member_of = match &new.proof {
+            LoginProof::Forge(list) => Some(serde_json::to_string(list).unwrap_or_default()),
+            LoginProof::Password(_) | LoginProof::Code(_) => None,
+        };
         let insert = insert.bind(&new.digest).bind(&new.id).bind(new.user.as_str()).bind(member_of).bind(now_ms);
         tx.execute(insert.bind(&new.address).bind(&new.agent)).await?;
         tx.execute(sqlx::query("UPDATE users SET seen_ms = $2 WHERE name = $1").bind(new.user.as_str()).bind(now_ms)).await?;
         let caller = Caller::User(new.user.clone()).to_string();
         let detail = format!("by {how} from {}", new.address);
-        self.committed(tx, Entry { caller, action: "login", target: new.id.clone(), detail }).await
+        self.committed(tx, Entry { caller, action: "login", target: new.id.clone(), detail }).await?;
+        Ok(true)
     }
 
     /// The session with this digest.
@@ -161,6 +193,26 @@ impl Store {
         self.gate.write(sqlx::query("DELETE FROM login_codes WHERE until_ms < $1").bind(now_ms)).await?;
         Ok(())
     }
+}
+
+/// Whether what has proven the login counts still. A code is used up.
+async fn is_proven_still(tx: &mut Tx, new: &NewSession, now_ms: i64) -> Result<bool, StoreError> {
+    let user = new.user.as_str();
+    let is_good = match &new.proof {
+        // Nobody has to be known here whom a forge knows.
+        LoginProof::Forge(_) => return Ok(true),
+        LoginProof::Password(hash) => {
+            let find = sqlx::query("SELECT name FROM users WHERE name = $1 AND password = $2 AND disabled = 0");
+            tx.fetch_optional(find.bind(user).bind(hash)).await?.is_some()
+        }
+        LoginProof::Code(digest) => {
+            let find = sqlx::query("SELECT name FROM users WHERE name = $1 AND disabled = 0");
+            let is_welcome = tx.fetch_optional(find.bind(user)).await?.is_some();
+            let take = sqlx::query("DELETE FROM login_codes WHERE digest = $1 AND by_user = $2 AND until_ms > $3");
+            is_welcome && tx.execute(take.bind(digest).bind(user).bind(now_ms)).await? == 1
+        }
+    };
+    Ok(is_good)
 }
 
 fn read(row: &AnyRow) -> Result<Session, StoreError> {

@@ -159,23 +159,14 @@ impl Store {
         Ok(true)
     }
 
-    /// Uses up the code with this digest. Returns whom it logs in: nobody if there is no such code, its time is over, or the user may not
-    /// log in.
+    /// Whose the one-time code with this digest is; none: there is no such code. [`Store::open_session`] uses it up.
     ///
     /// # Errors
-    /// When the database does not answer; then the code is still good.
-    pub async fn use_login_code(&self, digest: &str) -> Result<Option<UserName>, StoreError> {
-        let mut tx = self.gate.begin().await?;
-        let find = sqlx::query(
-            "SELECT c.by_user, c.until_ms, u.disabled, u.name AS id FROM login_codes AS c JOIN users AS u ON u.name = c.by_user WHERE c.digest = $1",
-        );
-        let Some(row) = tx.fetch_optional(find.bind(digest)).await? else { return Ok(None) };
-        // Of two who enter it at once, one deletes it.
-        let is_mine = tx.execute(sqlx::query("DELETE FROM login_codes WHERE digest = $1").bind(digest)).await? == 1;
-        tx.commit().await?;
-        let is_good = is_mine && row.try_get::<i64, _>("until_ms")? > clock::now_ms() && !columns::flag(&row, "users", "disabled")?;
-        let name = columns::parsed(&row, "login_codes", "by_user", UserName::parse)?;
-        Ok(is_good.then_some(name))
+    /// When the database does not answer.
+    pub async fn owner_of_code(&self, digest: &str) -> Result<Option<UserName>, StoreError> {
+        let find = sqlx::query("SELECT by_user, by_user AS id FROM login_codes WHERE digest = $1");
+        let row = self.gate.fetch_optional(find.bind(digest)).await?;
+        row.map(|row| columns::parsed(&row, "login_codes", "by_user", UserName::parse)).transpose()
     }
 
     /// Commits `tx` with an entry of the audit trail.

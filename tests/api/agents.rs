@@ -15,6 +15,7 @@ use tagalong::api;
 use tagalong::clock;
 use tagalong::config::Config;
 use tagalong::config::Live;
+use tagalong::line::AgentLine;
 use tagalong::line::Binding;
 use tagalong::line::EnrolmentCode;
 use tagalong::line::Identity;
@@ -401,6 +402,13 @@ async fn between(listener: TcpListener, server: rustls::ServerConfig, client: ru
     }
 }
 
+/// Keeps a line, both directions of it, until it ends.
+async fn holds(line: AgentLine) {
+    let AgentLine { to, mut from } = line;
+    while from.recv().await.is_some() {}
+    drop(to);
+}
+
 /// How the agent with the keys in `dir` gets on with the control plane at `port`, which may be anybody with a certificate in `all.pem`.
 async fn dialled(dir: &Path, port: u16) -> api::Uplink {
     let text = format!(
@@ -412,7 +420,7 @@ async fn dialled(dir: &Path, port: u16) -> api::Uplink {
     let to = config.agent.clone().unwrap();
     let (dial, mut uplink) = Dial::new(Live::new(config), &to);
     let stop = process::Cancel::default();
-    let kept = tokio::spawn(dial.keep(|mut line| async move { while line.from.recv().await.is_some() {} }, stop.clone()));
+    let kept = tokio::spawn(dial.keep(holds, stop.clone()));
     let attempt = tokio::time::timeout(Duration::from_secs(30), async {
         uplink.wait_for(|told| told.online_ms.is_some() || told.failed > 0).await.unwrap().clone()
     });

@@ -421,7 +421,7 @@ async fn failed_attempts_are_limited_by_address(database: Database) {
             // Only an IPv6 address may change its last part; what stands left of what our proxy saw is anybody's word.
             let host = |n: usize| if at == 1 { format!("{address}{n}") } else { format!("{address}1") };
             for n in 0..LIMIT {
-                seen.push(from(every[n % every.len()], &host(n), if n % 2 == 0 { None } else { Some(&guess) }).await.status);
+                seen.push(from(every[n % every.len()], &host(n), Some(&guess)).await.status);
             }
             let told = Instant::now();
             for rig in &every {
@@ -450,6 +450,50 @@ async fn failed_attempts_are_limited_by_address(database: Database) {
     if let Some(other) = other {
         other.stop().await;
     }
+    rig.finish().await;
+}
+
+/// A page of another site has whoever looks at it call here, again and again: nobody behind the same address is locked out by that, and
+/// nothing that such a call shows is looked at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_page_of_another_site_uses_up_attempts() {
+    const LIMIT: usize = 5;
+    let forge = "[[forge]]\nid = \"github\"\nkind = \"github\"\nwebhook_secret_file = \"hook.secret\"\n";
+    let mut plan = Plan::new(Database::Sqlite);
+    plan.server = format!("failed_attempts_per_min = {LIMIT}");
+    plan.keys.push(Key::bearer("robot", &["read", "deploy:web"]));
+    plan.tables = forge.to_owned();
+    plan.files = vec![("hook.secret", "a-secret-of-the-hooks-that-is-long-enough".to_owned())];
+    let rig = plan.start().await;
+    let robot = &rig.plan.keys[1];
+    let elsewhere = |call: Call, dest: &'static str| call.header("sec-fetch-site", "cross-site").header("sec-fetch-dest", dest);
+    for _ in 0..LIMIT * 3 {
+        // Browsers that say nothing of where a call comes from show nothing either.
+        for path in ["/api/v1/deployments", "/api/v1/services/web", "/ws/agent"] {
+            assert_ne!(Call::get(path).send(&rig).await.status, 429, "{path}");
+            assert_ne!(elsewhere(Call::get(path), "image").send(&rig).await.status, 429, "{path}");
+        }
+        for path in ["/hooks/github", "/api/_internal/reload-data", "/api/v1/agents/enrol"] {
+            let call = Call::post(path, &json!({}));
+            assert_ne!(elsewhere(call, "empty").send(&rig).await.status, 429, "{path}");
+        }
+        assert_ne!(elsewhere(Call::get("/approve/01ARZ3NDEKTSV4RRFFQ69G5FAV"), "iframe").send(&rig).await.status, 429);
+        assert_ne!(elsewhere(Call::get("/login/github/callback?code=a&state=b"), "document").send(&rig).await.status, 429);
+    }
+    // Not even with the right secret: what another site has a browser send is nobody's call.
+    assert_eq!(elsewhere(Call::get("/api/v1/deployments").by(robot), "empty").send(&rig).await.status, 401);
+    assert_eq!(Call::get("/api/v1/deployments").by(robot).send(&rig).await.status, 200);
+    // A guess stays a guess.
+    let guess = Key::bearer("robot", &[]);
+    until("a whole minute", async || {
+        let minute = clock::now_ms() / 60_000;
+        let mut seen = Vec::new();
+        for _ in 0..=LIMIT {
+            seen.push(Call::get("/api/v1/deployments").by(&guess).send(&rig).await.status);
+        }
+        (clock::now_ms() / 60_000 == minute).then(|| assert_eq!(seen, [vec![401; LIMIT], vec![429]].concat()))
+    })
+    .await;
     rig.finish().await;
 }
 

@@ -5,8 +5,13 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
+use tagalong::clock;
 use tagalong::http::Need;
 use tagalong::http::ROUTES;
+use tagalong::model::Caller;
+use tagalong::model::UserName;
+use tagalong::store::LoginProof;
+use tagalong::store::NewSession;
 
 use crate::browser::Browser;
 use crate::browser::SAME;
@@ -26,6 +31,7 @@ on_both!(
     a_session_ends_by_time_by_its_user_and_by_the_operator,
     users_are_the_operators_alone,
     an_order_of_a_user_is_recorded_as_theirs,
+    what_changes_during_a_login_counts,
 );
 
 const PASSWORD: &str = "canary horse battery staple";
@@ -204,6 +210,47 @@ async fn users_are_the_operators_alone(database: Database) {
         assert_eq!(answer.status, 200, "{answer:?}");
     }
     assert_refused(&on_the_host(&rig, Call::post("/api/v1/users/ada", &json!({ "disabled": true }))).await, 404, "not_found");
+    rig.finish().await;
+}
+
+/// A login was checked, and waits for its turn when the password changes, or the user is disabled or removed: no session begins.
+async fn what_changes_during_a_login_counts(database: Database) {
+    let rig = with_socket(database).start().await;
+    add_user(&rig, "ada", &["read"], Some(PASSWORD)).await;
+    let shared = rig.app().shared();
+    let store = &shared.store;
+    let ada = UserName::parse("ada").unwrap();
+    let by = Caller::User(ada.clone());
+    let session = |proof: LoginProof| NewSession {
+        digest: clock::new_id().to_string(),
+        id: clock::new_id().to_string(),
+        user: ada.clone(),
+        proof,
+        address: "192.0.2.1".into(),
+        agent: String::new(),
+    };
+    let lock = store.lock_of(&ada).await.unwrap().and_then(|lock| lock.hash).unwrap();
+    let right = || session(LoginProof::Password(lock.clone()));
+    assert!(store.open_session(&right(), None, "password").await.unwrap());
+    store.disable_user(&ada, true, &by).await.unwrap();
+    assert!(!store.open_session(&right(), None, "password").await.unwrap());
+    store.disable_user(&ada, false, &by).await.unwrap();
+    // The hash of the same password is another one.
+    assert!(store.set_password(&ada, "$argon2id$another", &by).await.unwrap());
+    assert!(!store.open_session(&right(), None, "password").await.unwrap());
+    let code = |digest: &str| session(LoginProof::Code(digest.to_owned()));
+    let until_ms = clock::now_ms() + 60_000;
+    assert!(store.put_login_code(&ada, "first", until_ms, &by).await.unwrap());
+    assert_eq!(store.owner_of_code("first").await.unwrap(), Some(ada.clone()));
+    assert!(store.open_session(&code("first"), None, "code").await.unwrap());
+    assert!(!store.open_session(&code("first"), None, "code").await.unwrap());
+    assert!(store.put_login_code(&ada, "second", until_ms, &by).await.unwrap());
+    assert!(store.remove_user(&ada, &by).await.unwrap());
+    for gone in [code("second"), right()] {
+        assert!(!store.open_session(&gone, None, "code").await.unwrap());
+    }
+    // Nor does any sleep until there is a user of that name again.
+    assert_eq!(store.sessions_of(&ada).await.unwrap(), []);
     rig.finish().await;
 }
 

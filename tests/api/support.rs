@@ -116,7 +116,7 @@ impl Plan {
             server: "failed_attempts_per_min = 100000".into(),
             tables: String::new(),
             files: Vec::new(),
-            keys: vec![Key::signing("ops", &["deploy:*", "rollback:*", "read"])],
+            keys: vec![Key::signing("ops", &["deploy:*", "rollback:*", "approve:*", "reload:*", "read"])],
             services: vec!["web", "db"],
             service: String::new(),
             socket: false,

@@ -805,9 +805,7 @@ async fn waiting_for_docker_is_cancelled() {
         world.arm(point, "hang");
         let id = world.server().deploy("v2").await;
         world.reached(point).await;
-        world.forget("daemon");
-        world.arm("daemon", "fail");
-        world.reached("daemon").await;
+        world.loses_docker().await;
         let (status, answer) = world.server().post(&format!("/api/v1/deployments/{id}/cancel"), json!({})).await;
         assert_eq!(status, 200, "{answer}");
         if changed {
@@ -823,6 +821,42 @@ async fn waiting_for_docker_is_cancelled() {
         world.disarm("daemon");
         world.forget(point);
     }
+    world.finish().await;
+}
+
+/// A routine clean-up comes between the pull and `up`: nothing uses the image yet, so it goes, and is pulled again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_image_that_is_pruned_before_it_is_used_is_pulled_again() {
+    let world = World::landed(&Settings::default()).await;
+    world.arm("up@v2", "hang");
+    let id = world.server().deploy("v2").await;
+    world.reached("up@v2").await;
+    let mut pruned = world.state();
+    let images = pruned["images"].as_array_mut().expect("a list");
+    let before = images.len();
+    let is_new = |image: &Value| image.to_string().contains(&world.digest("v2"));
+    images.retain(|image| !is_new(image));
+    assert_eq!(images.len(), before - 1, "{images:?}");
+    std::fs::write(world.path("world/state.json"), pruned.to_string()).expect("a file");
+    world.disarm("up@v2");
+    let ended = world.server().outcome(&id).await;
+    is_outcome(&ended, "live");
+    let journal = world.server().journal(&id).await;
+    assert!(journal.contains("is not on this host any more; pulling it"), "{journal}");
+    assert_eq!(world.running(), "v2");
+    // Where it cannot be pulled again, that is the reason, and the release before serves on.
+    world.arm("up@v3", "hang");
+    let id = world.server().deploy("v3").await;
+    world.reached("up@v3").await;
+    let mut pruned = world.state();
+    pruned["images"].as_array_mut().expect("a list").retain(|image| !image.to_string().contains(&world.digest("v3")));
+    std::fs::write(world.path("world/state.json"), pruned.to_string()).expect("a file");
+    world.arm("pull@v3", "fail");
+    world.disarm("up@v3");
+    let ended = world.server().outcome(&id).await;
+    is_outcome(&ended, "rolled_back");
+    assert!(ended["why"].as_str().unwrap().contains("pull@v3 was told to fail"), "{ended}");
+    assert_eq!(world.running(), "v2");
     world.finish().await;
 }
 
@@ -849,8 +883,7 @@ async fn a_dead_container_makes_room_for_the_new_one() {
         };
         all.extend([made(state, "old", "site-web-1"), made("created", "new", "0123456789ab_site-web-1")]);
         std::fs::write(world.path("world/state.json"), half_way.to_string()).expect("a file");
-        world.arm("daemon", "fail");
-        world.reached("daemon").await;
+        world.loses_docker().await;
         world.disarm("up@v2");
         world.disarm("daemon");
         is_outcome(&world.server().outcome(&id).await, "live");

@@ -380,7 +380,7 @@ async fn releases_that_break_after_they_are_live(images: Arc<Images>) {
     site.kill_and_start().await;
     is_outcome(&site.deploy(&images.tag("one")).await, "live");
     let neighbours = site.neighbours();
-    for (name, why) in [("two", "status"), ("five", "crash loop"), ("four", "")] {
+    for (name, why) in [("two", "status"), ("five", "restart"), ("four", "")] {
         let landed = site.deploy(&images.tag(name)).await;
         is_outcome(&landed, "live");
         let began = tokio::time::Instant::now();

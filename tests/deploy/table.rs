@@ -331,7 +331,7 @@ async fn docker_goes_away(place: Place) {
     let before = world.containers();
     let (id, pipe) = stopped_at(&world, place).await;
     world.forget("daemon");
-    world.arm("daemon", "fail");
+    world.loses_docker().await;
     if place.point == FILES || matches!(place.step, "preflight" | "resolve") {
         goes_on(&world, place, pipe);
     }

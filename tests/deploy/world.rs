@@ -224,6 +224,13 @@ impl World {
         until(&format!("{point} is reached"), || self.was_met(point)).await;
     }
 
+    /// Docker is away, and who was listening to its events has lost the line, as it happens with a real daemon before that is back.
+    pub(crate) async fn loses_docker(&self) {
+        self.forget("events");
+        self.arm("daemon", "fail");
+        self.reached("events").await;
+    }
+
     /// Every container with its id, start time and image id, by service.
     pub(crate) fn containers(&self) -> BTreeMap<String, Value> {
         let state = self.state();

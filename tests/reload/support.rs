@@ -161,8 +161,9 @@ fn example() -> &'static Path {
     static EXAMPLE: OnceLock<PathBuf> = OnceLock::new();
     EXAMPLE.get_or_init(|| {
         let built = Path::new(env!("CARGO_BIN_EXE_tagalong")).with_file_name("examples").join("searchable");
-        let args = ["build", "--quiet", "--locked", "--example", "searchable"];
-        // With a part of the tests chosen, examples are not built by themselves.
+        let args = ["build", "--quiet", "--locked", "--workspace", "--example", "searchable"];
+        // With a part of the tests chosen, examples are not built by themselves. The whole workspace has the features that the tests
+        // were built with, so nothing else is compiled again.
         let done = program(env!("CARGO"), &args, Path::new(env!("CARGO_MANIFEST_DIR")));
         assert!(done.status.success() && built.exists(), "the example: {}", String::from_utf8_lossy(&done.stderr));
         built

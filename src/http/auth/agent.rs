@@ -10,6 +10,7 @@ use tokio::io::DuplexStream;
 use crate::api;
 use crate::http::Shared;
 use crate::http::auth::attempt::Attempt;
+use crate::http::auth::same_origin::is_had_by_another_site;
 use crate::http::error::ApiError;
 use crate::http::refused::Check;
 use crate::http::upgrade;
@@ -56,9 +57,12 @@ impl Whence {
 }
 
 /// What holds for every agent before anything of it is read.
-fn may_try(attempt: &Attempt<'_>) -> Result<(), ApiError> {
+fn may_try(attempt: &Attempt<'_>, check: Check) -> Result<(), ApiError> {
     if attempt.is_spent() {
         return Err(attempt.too_many());
+    }
+    if is_had_by_another_site(attempt) {
+        return Err(attempt.showed_nothing(check));
     }
     if !attempt.origin.is_private() {
         attempt.refused(Check::InTheClear, || (Check::InTheClear, None));
@@ -74,7 +78,7 @@ impl Dialled {
     /// 400 for what is no handshake of ours, 401 without a key that counts, 403 in the clear and for a copy of an agent, 429, 503.
     pub(super) async fn of(request: &HttpRequest, payload: Payload, shared: &Shared) -> Result<Self, ApiError> {
         let attempt = Attempt::of(request, shared)?;
-        may_try(&attempt)?;
+        may_try(&attempt, Check::AgentKey)?;
         if !upgrade::offers(request, SUBPROTOCOL) {
             return Err(ApiError::bad_request(format!(
                 "This server takes agents that speak {SUBPROTOCOL}, which the call does not offer; upgrade the older of the two."
@@ -85,7 +89,8 @@ impl Dialled {
             attempt.fail();
             ApiError::unauthorized()
         };
-        let opening = attempt.header(OPENING_HEADER).and_then(Opening::of_header).ok_or_else(stranger)?;
+        let opening = attempt.header(OPENING_HEADER).ok_or_else(|| attempt.showed_nothing(Check::AgentKey))?;
+        let opening = Opening::of_header(opening).ok_or_else(stranger)?;
         let agent = shared.store.agent(&opening.name).await?.filter(|agent| agent.keys.contains(&opening.key)).ok_or_else(stranger)?;
         if agent.machine != opening.machine {
             attempt.refused(Check::AgentClone, || (Check::AgentClone, None));
@@ -115,7 +120,7 @@ impl Enrolling {
     /// 401 when a signature does not hold, 400, 403 in the clear, 408, 413, 429, 503.
     pub(super) async fn of(request: &HttpRequest, payload: Payload, shared: &Shared) -> Result<Self, ApiError> {
         let attempt = Attempt::of(request, shared)?;
-        may_try(&attempt)?;
+        may_try(&attempt, Check::AgentCode)?;
         let body = attempt.body(payload, true).await?;
         attempt.keep_place()?;
         let from = Whence::of(&attempt);

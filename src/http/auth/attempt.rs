@@ -93,6 +93,17 @@ impl<'r> Attempt<'r> {
         ApiError::too_many()
     }
 
+    /// Nothing was shown that could have been right, so nothing was guessed: it is refused, and counts as no failed attempt. Otherwise any
+    /// page of another site could use up the attempts of whoever looks at it, and of all behind the same address.
+    pub(super) fn showed_nothing(&self, check: Check) -> ApiError {
+        if self.is_spent() {
+            return self.too_many();
+        }
+        self.refused(check, || (check, None));
+        self.shared.metrics.refused_call();
+        ApiError::unauthorized()
+    }
+
     /// Authentication failed, which is counted.
     pub(super) fn fail(&self) {
         self.shared.metrics.refused_call();

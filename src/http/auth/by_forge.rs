@@ -19,6 +19,7 @@ use crate::http::auth::arrival::LATER;
 use crate::http::auth::arrival::NotIn;
 use crate::http::auth::token;
 use crate::model::UserName;
+use crate::store::LoginProof;
 
 /// How long somebody may take at the forge.
 const LIFE: Duration = Duration::from_mins(10);
@@ -107,12 +108,9 @@ impl Arrival {
         let begun = self.begun.as_deref().and_then(Begun::parse);
         let begun = begun.filter(|begun| clock::now_ms() < begun.until_ms && begun.forge == oauth.users.forge.as_str());
         let begun = begun.filter(|begun| self.field("state").is_some_and(|given| token::is_same(given.reveal(), &begun.state)));
-        let Some(begun) = begun else {
-            self.was_wrong(shared);
-            return Err(NOT_BEGUN);
-        };
+        // Nothing was guessed before the forge is asked, and any page of another site can lead a browser here.
+        let begun = begun.ok_or(NOT_BEGUN)?;
         if self.field("iss").is_some_and(|issuer| !oauth.is_issuer(issuer.reveal())) {
-            self.was_wrong(shared);
             return Err(SAID_NO);
         }
         let Some(code) = self.field("code").cloned() else { return Err(SAID_NO) };
@@ -131,6 +129,6 @@ impl Arrival {
             return Err(NOT_ALLOWED);
         }
         self.next = begun.next;
-        self.begin(shared, user, Some(proven.member_of), &begun.forge).await
+        self.begin(shared, user, LoginProof::Forge(proven.member_of), &begun.forge).await
     }
 }

@@ -17,6 +17,7 @@ use crate::config::ForgeKind;
 use crate::http::Shared;
 use crate::http::auth::attempt::Attempt;
 use crate::http::auth::attempt::ReadBody;
+use crate::http::auth::same_origin::is_had_by_another_site;
 use crate::http::auth::scheme;
 use crate::http::error::ApiError;
 use crate::http::refused::Check;
@@ -69,7 +70,8 @@ impl Delivered {
         let attempt = Attempt::of(request, shared)?;
         let config = Arc::clone(&attempt.config);
         let has_secret = config.forges.iter().any(|forge| forge.webhook_secret.is_some());
-        let Some(shown) = Shown::of(request).filter(|_| has_secret) else { return Err(unproven(&attempt)) };
+        let shown = Shown::of(request).filter(|_| has_secret && !is_had_by_another_site(&attempt));
+        let shown = shown.ok_or_else(|| attempt.showed_nothing(Check::ForgeSignature))?;
         let body = attempt.body_of_forge(payload).await;
         let mut body = body.inspect_err(|_| attempt.refused(Check::Body, || (Check::Body, None)))?;
         attempt.keep_place()?;

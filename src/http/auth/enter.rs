@@ -17,6 +17,7 @@ use crate::http::auth::password::Full;
 use crate::http::auth::token;
 use crate::model::Code;
 use crate::model::UserName;
+use crate::store::LoginProof;
 use crate::store::NewSession;
 use crate::store::StoreError;
 
@@ -36,20 +37,22 @@ impl Arrival {
         }
         let code = self.field("code").filter(|code| !code.reveal().trim().is_empty());
         let found = match code {
-            Some(code) => self.by_code(shared, code).await?.map(|user| (user, "code")),
-            None => self.by_password(shared).await?.map(|user| (user, "password")),
+            Some(code) => self.by_code(shared, code).await?.map(|(user, proof)| (user, proof, "code")),
+            None => self.by_password(shared).await?.map(|(user, proof)| (user, proof, "password")),
         };
-        let (user, how) = found.ok_or_else(|| self.was_wrong(shared))?;
-        self.begin(shared, user, None, how).await
+        let (user, proof, how) = found.ok_or_else(|| self.was_wrong(shared))?;
+        self.begin(shared, user, proof, how).await
     }
 
-    async fn by_code(&self, shared: &Shared, typed: &Secret) -> Result<Option<UserName>, NotIn> {
+    async fn by_code(&self, shared: &Shared, typed: &Secret) -> Result<Option<(UserName, LoginProof)>, NotIn> {
         let Ok(code) = Code::parse(typed.reveal()) else { return Ok(None) };
-        shared.store.use_login_code(&code_digest(&code)).await.map_err(|error| later(&error))
+        let digest = code_digest(&code);
+        let owner = shared.store.owner_of_code(&digest).await.map_err(|error| later(&error))?;
+        Ok(owner.map(|owner| (owner, LoginProof::Code(digest))))
     }
 
     /// A name that is not there is compared like any other, so that the time says nothing.
-    async fn by_password(&self, shared: &Shared) -> Result<Option<UserName>, NotIn> {
+    async fn by_password(&self, shared: &Shared) -> Result<Option<(UserName, LoginProof)>, NotIn> {
         let typed = self.field("password").cloned().unwrap_or_else(|| Secret::new(String::new()));
         let name = self.field("name").map(|name| name.reveal().trim().to_ascii_lowercase()).unwrap_or_default();
         let name = UserName::parse(&name).ok();
@@ -58,31 +61,28 @@ impl Arrival {
             None => None,
         };
         let is_disabled = lock.as_ref().is_some_and(|lock| lock.is_disabled);
-        let is_right = shared.hashing.is_right(typed, lock.and_then(|lock| lock.hash)).await.map_err(|Full| LATER)?;
-        Ok(name.filter(|_| is_right && !is_disabled))
+        let hash = lock.and_then(|lock| lock.hash);
+        let is_right = shared.hashing.is_right(typed, hash.clone()).await.map_err(|Full| LATER)?;
+        Ok(name.zip(hash.map(LoginProof::Password)).filter(|_| is_right && !is_disabled))
     }
 
     /// Begins a session of `user` and leads on. The session that the browser had before ends.
     ///
     /// # Errors
-    /// When the database does not answer.
-    pub(super) async fn begin(
-        &self,
-        shared: &Shared,
-        user: UserName,
-        member_of: Option<Vec<String>>,
-        how: &str,
-    ) -> Result<HttpResponse, NotIn> {
+    /// When `proof` counts no more by now, or the database does not answer.
+    pub(super) async fn begin(&self, shared: &Shared, user: UserName, proof: LoginProof, how: &str) -> Result<HttpResponse, NotIn> {
         let made = token::new_session(&shared.token_key);
         let new = NewSession {
             digest: token::digest(&made),
             id: clock::new_id().to_string(),
             user,
-            member_of,
+            proof,
             address: self.address.clone(),
             agent: self.agent.clone(),
         };
-        shared.store.open_session(&new, self.before.as_deref(), how).await.map_err(|error| later(&error))?;
+        if !shared.store.open_session(&new, self.before.as_deref(), how).await.map_err(|error| later(&error))? {
+            return Err(self.was_wrong(shared));
+        }
         tracing::info!(user = %new.user, session = new.id, address = new.address, how, "logged in");
         let life = shared.config.now().dashboard.longest;
         Ok(leads_to(&self.next, &[Cookie::Session.set(&made, self.is_https, life), Cookie::Login.unset(self.is_https)]))

@@ -9,6 +9,7 @@ use actix_web::http::header::CONTENT_TYPE;
 use crate::http::Shared;
 use crate::http::auth::attempt::Attempt;
 use crate::http::auth::same_origin::is_from_here;
+use crate::http::auth::same_origin::is_had_by_another_site;
 use crate::http::error::ApiError;
 use crate::http::refused::Check;
 use crate::orders::Form;
@@ -72,6 +73,9 @@ impl Visit {
         }
         if !attempt.origin.is_private() {
             return Err(IN_THE_CLEAR);
+        }
+        if is_had_by_another_site(&attempt) {
+            return Err(ELSEWHERE);
         }
         attempt.keep_place()?;
         let address = request.match_info().get("id").unwrap_or_default();

@@ -10,6 +10,7 @@ use crate::clock;
 use crate::http::auth::attempt::Attempt;
 use crate::http::auth::attempt::ReadBody;
 use crate::http::auth::job::JobCaller;
+use crate::http::auth::same_origin::is_had_by_another_site;
 use crate::http::auth::scheme::Match;
 use crate::http::auth::scheme::Scheme;
 use crate::http::auth::scheme::Shown;
@@ -57,8 +58,8 @@ impl Proof {
         if is_hopeless() {
             return Err(attempt.too_many());
         }
-        if attempt.origin.uid().is_none() && shown.is_nothing() {
-            return Err(refused(attempt, &shown, &[]));
+        if (attempt.origin.uid().is_none() && shown.is_nothing()) || is_had_by_another_site(attempt) {
+            return Err(attempt.showed_nothing(shown.fails(clock::now_ms())));
         }
         let is_spent = is_spent();
         let body = attempt.body(payload, is_spent).await.map_err(|error| {

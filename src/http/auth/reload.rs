@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::config::Rotating;
 use crate::http::Shared;
 use crate::http::auth::attempt::Attempt;
+use crate::http::auth::same_origin::is_had_by_another_site;
 use crate::http::auth::scheme;
 use crate::http::auth::scheme::Shown;
 use crate::http::error::ApiError;
@@ -51,7 +52,10 @@ impl Told {
     /// [`Unproven`], in the order above.
     pub(super) async fn of(request: &HttpRequest, payload: Payload, shared: &Shared) -> Result<Self, Unproven> {
         let attempt = Attempt::of(request, shared)?;
-        let Shown::Bearer(token) = Shown::of(request) else { return Err(refused(&attempt)) };
+        let (Shown::Bearer(token), false) = (Shown::of(request), is_had_by_another_site(&attempt)) else {
+            attempt.showed_nothing(Check::ReloadSecret);
+            return Err(Unproven::Unauthorized);
+        };
         if token.is_empty() || token.contains(char::is_whitespace) {
             return Err(refused(&attempt));
         }

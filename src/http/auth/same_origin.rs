@@ -17,6 +17,12 @@ pub(super) fn is_from_here(attempt: &Attempt<'_>) -> bool {
     }
 }
 
+/// Whether a browser says that a page of another site had it sent without anybody's going there, as an image or a frame is loaded.
+/// Nothing that such a call shows is anybody's guess, and whoever looks at the page does not know of it.
+pub(super) fn is_had_by_another_site(attempt: &Attempt<'_>) -> bool {
+    matches!(attempt.header("sec-fetch-site"), Some("cross-site" | "same-site")) && attempt.header("sec-fetch-dest") != Some("document")
+}
+
 /// Whether the header `Origin` is there and names this server, as the browser calls it.
 pub(super) fn is_own_origin(attempt: &Attempt<'_>) -> bool {
     let scheme = if attempt.origin.is_https() { "https://" } else { "http://" };

@@ -18,8 +18,10 @@ use crate::http::dashboard::words::spaced;
 use crate::http::error::ApiError;
 use crate::model::DeploymentId;
 use crate::model::Outcome;
+use crate::model::Scope;
 use crate::model::ServiceName;
 use crate::model::State;
+use crate::model::Target;
 use crate::model::Verb;
 use crate::orders;
 use crate::store::Filter;
@@ -74,6 +76,7 @@ pub(in crate::http) async fn show(viewer: Viewer, shared: web::Data<Shared>) -> 
     let found = shared.store.list(&filter).await?;
     let is_full = found.deployments.len() + found.unreadable.len() == MOST as usize;
     let visible = found.deployments.iter().filter(|one| viewer.may_on(Verb::Read, &one.order.service));
+    let sees_all = viewer.may(&Scope { verb: Verb::Read, target: Target::Everything });
     let rows = visible.map(|one| Row::of(&orders::view(one))).collect();
     let keep = [("service", some(&query.service)), ("state", some(&query.state))];
     let further = |before: &str| link::address("/deployments", &[keep[0], keep[1], ("before", Some(before))]);
@@ -83,7 +86,8 @@ pub(in crate::http) async fn show(viewer: Viewer, shared: web::Data<Shared>) -> 
         states: names().map(|name| choice(name, &spaced(name), &query.state)).collect(),
         is_filtered: !(query.service.is_empty() && query.state.is_empty()),
         rows,
-        unreadable: found.unreadable.iter().map(ToString::to_string).collect(),
+        // Nobody knows of which services these are, so they are for who may see all.
+        unreadable: if sees_all { found.unreadable.iter().map(ToString::to_string).collect() } else { Vec::new() },
         first: query.before.is_some().then(|| link::address("/deployments", &keep)),
         next: found.last.as_ref().filter(|_| is_full).map(|last| further(last.as_str())),
     };

@@ -20,7 +20,6 @@ use crate::line::Cut;
 use crate::line::EnrolmentCode;
 use crate::line::Showing;
 use crate::model::AgentName;
-use crate::model::Target;
 use crate::model::Verb;
 use crate::oidc::Job;
 use crate::store::Enrolled;
@@ -54,7 +53,7 @@ impl Ask for OneAgent {
     }
 
     fn needs(&self) -> Needs {
-        Needs::to_act(Verb::Rollback, Target::Services, None)
+        Needs::everything()
     }
 
     fn of_job(self, _: &Job) -> Result<Self, ApiError> {

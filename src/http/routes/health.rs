@@ -89,7 +89,7 @@ impl Ask for Operator {
     }
 
     fn needs(&self) -> Needs {
-        Needs::to_act(Verb::Rollback, Target::Services, None)
+        Needs::everything()
     }
 }
 

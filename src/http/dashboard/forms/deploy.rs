@@ -87,7 +87,8 @@ struct Choice {
 }
 
 pub(in crate::http) async fn show(page: Page<ForService<Form>>, shared: web::Data<Shared>) -> Result<HttpResponse, PageError> {
-    let form = page.viewer.query()?;
+    // A link may name the tag, and decides nothing else: what is forced and why is for the person who sends the form.
+    let form = Form { tag: page.viewer.query::<Form>()?.tag, ..Form::default() };
     made(StatusCode::OK, &page.viewer, &shared, &page.ask.service, form, None).await
 }
 

@@ -74,7 +74,8 @@ struct Target {
 }
 
 pub(in crate::http) async fn show(page: Page<ForService<Form>>, shared: web::Data<Shared>) -> Result<HttpResponse, PageError> {
-    let form: Form = page.viewer.query()?;
+    // A link may name the release, and decides nothing else: what is forced and why is for the person who sends the form.
+    let form = Form { to: page.viewer.query::<Form>()?.to, ..Form::default() };
     made(&page.viewer, &shared, &page.ask.service.name, form, None).await
 }
 
