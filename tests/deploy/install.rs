@@ -208,6 +208,33 @@ async fn a_host_behind_another_becomes_an_agent_once() {
 }
 
 #[tokio::test]
+async fn a_host_that_is_dialled_gets_tagalong_and_an_unknown_key_is_printed() {
+    let mut rig = Rig::new().await;
+    let file = rig.path("tagalong.toml");
+    let text = std::fs::read_to_string(&file).expect("a file");
+    std::fs::write(&file, text.replace("dial = false\n", "program = \"/usr/local/bin/tagalong\"\n")).expect("a file");
+    rig.control.take().expect("it runs").stop();
+    rig.start_control().await;
+    let binary = rig.path("tagalong").display().to_string();
+    let first = rig.done(&["agent", "install", "edge", "--binary", &binary]);
+    assert_eq!(first["version"], env!("CARGO_PKG_VERSION"), "{first}");
+    let (_, agents) = rig.control().get("/api/v1/agents").await;
+    assert_eq!((&agents["hosts"][0]["state"], &agents["agents"]), (&"online".into(), &serde_json::json!([])), "{agents}");
+    // Nobody has enrolled it, and no unit or other user is there.
+    assert_eq!(
+        rig.on_host("ls /etc/systemd/system/tagalong.service /var/lib/tagalong/agent-identity 2>/dev/null; pgrep -fc '[a]gent --apart'"),
+        "1"
+    );
+    let (port, key) = (rig.host.port.to_string(), rig.path("key").display().to_string());
+    let unknown = ["agent", "upgrade", "root@127.0.0.1", "--port", &port, "--identity", &key, "--binary", &binary];
+    assert!(rig.refused(&unknown).contains("or trust the first key that is shown with --accept-new"));
+    let taken = rig.tagalong(&[&unknown[..], &["--accept-new"]].concat());
+    let said = String::from_utf8_lossy(&taken.stderr).into_owned();
+    let line = format!("host_key = \"{}\"", rig.key_of("host").rsplit_once(' ').expect("a comment").0);
+    assert!(taken.status.success() && said.contains(&line) && said.contains("dial = false"), "{line}: {said}");
+}
+
+#[tokio::test]
 async fn what_cannot_be_installed_is_said_in_one_sentence() {
     let rig = Rig::new().await;
     let install = ["agent", "install", "edge", "--control", "http://127.0.0.1:9"];

@@ -14,6 +14,7 @@ use process::Ended;
 use rustix::fs::MemfdFlags;
 
 use crate::cli::agent::binary::Binary;
+use crate::cli::agent::plan::Standing;
 use crate::config::Host;
 use crate::model::AgentName;
 use crate::ssh;
@@ -184,6 +185,20 @@ impl Remote {
             Some(input) => process::capture_from(&command, input, &Cancel::default()).await,
             None => process::capture(&command, &Cancel::default()).await,
         })
+    }
+
+    /// From now on it has the name that it is enrolled by, if it is.
+    ///
+    /// # Errors
+    /// When the tagalong that is there does not answer.
+    pub(super) async fn take_enrolled_name(&mut self) -> anyhow::Result<()> {
+        let said = self.tagalong(PROGRAM, &["agent", "host", "look"], None).await?;
+        let standing: Standing = serde_json::from_str(said.trim())
+            .with_context(|| format!("tagalong on {} is of another version; upgrade it there", self.address()))?;
+        if let Some(name) = standing.enrolled {
+            self.name = name;
+        }
+        Ok(())
     }
 
     /// What was copied and did not come into its place is gone.

@@ -75,7 +75,7 @@ impl Target {
             );
             return Ok((Remote::new(known.clone(), (**host).clone())?, true));
         }
-        let name = name.cloned().map_or_else(|| AgentName::parse(address.split('.').next().unwrap_or_default()), Ok);
+        let name = name.cloned().map_or_else(|| AgentName::parse(&name_of(address)), Ok);
         let name = name.with_context(|| format!("{address} does not begin with a name for an agent; give one with --name"))?;
         let mut jump = way.jump.as_ref().map(|text| typed(text, way.jump_port, &way.jump_identity)).transpose()?;
         if let Some(jump) = &mut jump {
@@ -95,6 +95,12 @@ impl Target {
         let host = Host { to, jump, program: "tagalong".to_owned(), config: None, is_dialled: false };
         Ok((Remote::new(name, host)?, false))
     }
+}
+
+/// What a host is called by itself: by the first part of its name, or by its whole address.
+fn name_of(address: &str) -> String {
+    let is_number = address.parse::<std::net::IpAddr>().is_ok();
+    if is_number { format!("host-{}", address.replace(['.', ':'], "-")) } else { address.split('.').next().unwrap_or_default().to_owned() }
 }
 
 /// Says which keys were believed, as lines for the configuration.

@@ -30,6 +30,9 @@ pub(super) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
     }
     let mut changed = Vec::new();
     if facts.installed.is_some() {
+        if !is_configured && args.name.is_none() {
+            remote.take_enrolled_name().await?;
+        }
         let said = remote.tagalong(PROGRAM, &["agent", "host", "remove"], None).await?;
         changed = serde_json::from_str::<Changed>(said.trim())?.changed;
     } else if facts.is_packaged {

@@ -67,6 +67,9 @@ pub(super) async fn run(global: &Global, output: &Output, args: Args) -> anyhow:
         remote.address(),
         if facts.is_packaged { "upgrade its package there" } else { "install it with `tagalong agent install`" }
     );
+    if !is_configured {
+        remote.take_enrolled_name().await?;
+    }
     facts.suffice(remote.name.as_str(), &binary)?;
     if facts.installed.as_ref() == Some(&binary.sha256) {
         output.say(&format!("{} {} has this very binary; nothing was changed", output.paint(Tone::Good, "✓"), remote.name));
