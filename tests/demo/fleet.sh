@@ -32,6 +32,7 @@ put() { docker exec --interactive "tagalong-fleet-$1" install -D -m "$3" /dev/st
 tagalong() { on control tagalong "$@"; }
 outcome() { tagalong --json history "$1" | jq -r '.deployments[0].outcome // .deployments[0].state'; }
 serves() { [[ $(on "$1" curl --silent --max-time 2 http://127.0.0.1/version) == "$2" ]]; }
+both_serve() { for name in oslo lima; do serves "$name" "$1" || surprise "$name does not serve $1"; done; }
 expect() { [[ $2 == "$3" ]] || surprise "$1 should be '$2' and is '$3'"; }
 
 down() {
@@ -182,7 +183,7 @@ services() {
     stack oslo web && stack lima web && stack rome tool
     on oslo systemctl restart tagalong
     on lima systemctl restart tagalong
-    on rome sh -c 'kill $(pgrep -f "[a]gent --apart")'
+    on rome pkill -f '[a]gent --apart'
     wait_for 60 "the services" tagalong status
     wait_for 60 "tool" on control sh -c 'tagalong --json status tool'
     tagalong status | shown
@@ -207,7 +208,7 @@ is_outcome() { [[ $(outcome "$1") == "$2" ]]; }
 line() {
     heading "lima: the line is cut in the middle (packets vanish), and comes back"
     tagalong deploy web "$good" >"$state/log" 2>&1 || surprise "both: $(tail -n 20 "$state/log")"
-    serves oslo "$good" && serves lima "$good" || surprise "not both serve $good"
+    both_serve "$good"
     tell "oslo and lima serve $good"
     tagalong deploy --no-wait web "$slow" | shown
     wait_for 60 "lima to work on it" on lima sh -c "docker ps | grep -q $slow"
@@ -223,7 +224,7 @@ partial() {
     heading "A release that oslo takes and lima does not: the rollout stops at lima, and oslo goes back"
     ! tagalong deploy web "$picky" >"$state/log" 2>&1 || surprise "it is live: $(tail -n 20 "$state/log")"
     tail -n 4 "$state/log" | shown
-    serves oslo "$slow" && serves lima "$slow" || surprise "not both serve $slow again"
+    both_serve "$slow"
     tell "both serve $slow again"
 }
 
@@ -234,7 +235,7 @@ reboot() {
     docker restart --time 1 tagalong-fleet-lima >/dev/null
     wait_for 90 "systemd on lima" is_up lima
     wait_for 180 "the outcome" is_outcome web live
-    serves oslo "$last" && serves lima "$last" || surprise "not both serve $last"
+    both_serve "$last"
     tell "its unit started the agent, which finished what it had accepted"
 }
 
@@ -261,9 +262,10 @@ up() {
         (cd "$root" && built "$state/build.log" --release --locked) || die "tagalong could not be built: see $state/build.log"
         binary=${CARGO_TARGET_DIR:-$root/target}/release/tagalong
     fi
-    strip -o "$state/tagalong" "$binary"
+    # What only a debugger needs would have to be copied too.
+    strip -o "$state/tagalong" "$binary" 2>/dev/null || cp "$binary" "$state/tagalong"
     binary=$state/tagalong
-    ssh-keygen -q -t ed25519 -N '' -f "$state/key"
+    docker run --rm --volume "$state:/state" tagalong-rig/host:1 ssh-keygen -q -t ed25519 -N '' -f /state/key
     up_all
     images
     control
