@@ -32,7 +32,7 @@ put() { docker exec --interactive "tagalong-fleet-$1" install -D -m "$3" /dev/st
 tagalong() { on control tagalong "$@"; }
 outcome() { tagalong --json history "$1" | jq -r '.deployments[0].outcome // .deployments[0].state'; }
 serves() { [[ $(on "$1" curl --silent --max-time 2 http://127.0.0.1/version) == "$2" ]]; }
-both_serve() { for name in oslo lima; do serves "$name" "$1" || surprise "$name does not serve $1"; done; }
+both_serve() { local name; for name in oslo lima; do serves "$name" "$1" || surprise "$name does not serve $1"; done; }
 expect() { [[ $2 == "$3" ]] || surprise "$1 should be '$2' and is '$3'"; }
 
 down() {
