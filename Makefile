@@ -1,12 +1,13 @@
 # Everything here works on a bare Debian 12 as root; on other systems it says what is missing.
 # The tests keep programs and caches in ~/.cache/tagalong-rig ($TAGALONG_RIG), outside the clone.
 
-.PHONY: help demo demo-down demo-data test bench load storm fuzz lint dist first-day own-host
+.PHONY: help demo demo-down demo-data demo-fleet test bench load storm fuzz lint dist first-day own-host
 
 help:
 	@echo "make demo        shows everything on this machine: a site behind TLS, two releases, a broken one, its rollback"
 	@echo "make demo-down   removes the demo completely"
 	@echo "make demo-data   shows reloads of data: two pods, a push, a conflict, a pod that was away; removes it all at the end"
+	@echo "make demo-fleet  shows a control plane and three hosts: agents, a host behind a bastion, a rollout that is undone, a line that is cut, a reboot"
 	@echo "make test        runs every test with a real Docker, a real registry and a real proxy"
 	@echo "make lint        checks formatting, clippy, docs, dependencies, workflows, shell scripts, Dockerfile"
 	@echo "make bench       measures tagalong beside comparable programs, in one run"
@@ -26,6 +27,9 @@ demo-down:
 demo-data:
 	@tests/demo/data.sh
 	@tests/demo/readme.sh
+
+demo-fleet:
+	@tests/demo/fleet.sh
 
 test:
 	@tests/rig/test.sh

@@ -22,6 +22,7 @@ use process::Passing;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
+use crate::agent::Agent;
 use crate::agent::Dial;
 use crate::api;
 use crate::clock;
@@ -82,6 +83,8 @@ pub struct App {
     watching: tokio::task::JoinHandle<()>,
     /// Tells people what happened.
     noticing: tokio::task::JoinHandle<()>,
+    /// Serves lines to control planes.
+    agent: Arc<Agent>,
     stop: Cancel,
     _data_lock: File,
 }
@@ -339,14 +342,19 @@ impl App {
         let noticing = tokio::spawn(notices.work(stop.clone()));
         tokio::spawn(read_when_asked(shared.clone(), Arc::clone(&started), asked_again));
         shared.reloader.start();
-        lines::work_beside(&shared, &started, dial, &stop)?;
-        Ok(Self { listening, shared, started, queue, telling, watching, noticing, stop, _data_lock: data_lock })
+        let agent = lines::work_beside(&shared, &started, dial, &stop)?;
+        Ok(Self { listening, shared, started, queue, telling, watching, noticing, agent, stop, _data_lock: data_lock })
     }
 
     /// The TCP addresses that are listened on.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.listening.addresses
+    }
+
+    /// Whether a control plane is connected, or an order has not ended. An answer that cannot be had is yes.
+    pub async fn is_needed(&self) -> bool {
+        self.agent.is_needed().await.unwrap_or(true)
     }
 
     /// What requests are answered from, for what runs in the same process.

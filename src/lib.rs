@@ -17,7 +17,7 @@
 //! | 5 | `executor` | places: an order is carried out here, or by an agent |
 //! | 4 | `landing` `results` `notices` | one host: the story of a release, its undo, the stack's lock, what a restart takes up · what forges show of it · what people hear of it |
 //! | 3 | `engine` `dataset` `journal` `outbox` `line` | tools over one or two things below |
-//! | 2 | `store` `registry` `oidc` `forge` `webhooks` `notify` | one outside thing each |
+//! | 2 | `store` `registry` `oidc` `forge` `webhooks` `notify` `ssh` | one outside thing each |
 //! | 1 | `config` `api` `telemetry` `clock` `answer` | edges |
 //! | 0 | `model` | parsed words: no I/O, no async |
 //!
@@ -49,6 +49,7 @@ pub mod outbox;
 pub mod registry;
 pub mod reload;
 pub mod results;
+pub mod ssh;
 pub mod store;
 pub mod telemetry;
 pub mod watch;

@@ -47,9 +47,12 @@ pub struct Agent {
     pub state: AgentState,
     /// Since when, ms since 1970 (UTC).
     pub since_ms: i64,
-    /// When it was enrolled last, ms since 1970 (UTC).
+    /// The version that it said in its last hello; none: it has said none since this server has started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// When it was enrolled last, ms since 1970 (UTC); 0: it is dialled and was not enrolled.
     pub enrolled_ms: i64,
-    /// The public keys that count for it: several while one takes the place of another.
+    /// The public keys that count for it: several while one takes the place of another; none: it is dialled.
     pub keys: Vec<PublicKey>,
     /// What last came with its key from elsewhere and was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,6 +73,9 @@ pub struct AgentClone {
 pub struct Agents {
     /// Every agent that was ever enrolled, by name.
     pub agents: Vec<Agent>,
+    /// The hosts that this server dials by ssh, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<Agent>,
     /// The control plane that this server itself is an agent of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uplink: Option<Uplink>,

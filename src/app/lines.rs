@@ -33,14 +33,16 @@ pub(super) fn agent_lines(
     Ok(AgentLines { keys: control_keys(dir)?, presence, memory: Memory::of(dir), holder: holder.to_owned(), uplink })
 }
 
-/// What goes on beside calls and the queue until `stop`: lines to control planes and to hosts that are dialled, and what is tidied.
-pub(super) fn work_beside(shared: &Arc<Shared>, config: &Config, dial: Option<Dial>, stop: &Cancel) -> anyhow::Result<()> {
+/// What goes on beside calls and the queue until `stop`: lines to control planes and to hosts that are dialled, and what is tidied. Gives
+/// what serves the lines to control planes.
+pub(super) fn work_beside(shared: &Arc<Shared>, config: &Config, dial: Option<Dial>, stop: &Cancel) -> anyhow::Result<Arc<Agent>> {
     let reloader = Arc::clone(&shared.reloader);
     let watcher = Arc::clone(&shared.watcher);
     let deployer = Arc::clone(&shared.deployer);
     let agent = Arc::new(Agent::new(shared.config.clone(), &shared.store, shared.hub.clone(), deployer, watcher, reloader));
     agent.listen(&config.server.data_dir, stop.clone()).context("The socket line.sock in server.data_dir cannot be made")?;
     if let Some(dial) = dial {
+        let agent = Arc::clone(&agent);
         let serve = move |line: AgentLine| {
             let agent = Arc::clone(&agent);
             async move {
@@ -60,7 +62,7 @@ pub(super) fn work_beside(shared: &Arc<Shared>, config: &Config, dial: Option<Di
     let stopped = stop.clone();
     tokio::spawn(async move { remembering.lines.remember(&remembering.store, &stopped).await });
     tokio::spawn(dial_hosts(Arc::clone(shared.deployer.agents()), shared.config.clone(), stop.clone()));
-    Ok(())
+    Ok(agent)
 }
 
 /// Sees until `stop` which services agents have named at other servers of the same database.

@@ -20,12 +20,12 @@ use crate::store::Store;
 const ANSWER: Duration = Duration::from_secs(30);
 
 /// Shows that this version can serve with `config`. With a `copy` of an SQLite store, a server is started over another copy of that, which
-/// this version migrates: it has to read the deployment `id` and everything that could be rolled back to, and to answer on loopback. It
+/// this version migrates: it has to read the deployment `id`, if there is one, and everything that could be rolled back to, and to answer on loopback. It
 /// works at nothing. A PostgreSQL database is only looked at.
 ///
 /// # Errors
 /// When something of it fails; the text says what.
-pub async fn prove(mut config: Config, id: &DeploymentId, copy: Option<&Path>) -> anyhow::Result<()> {
+pub async fn prove(mut config: Config, id: Option<&DeploymentId>, copy: Option<&Path>) -> anyhow::Result<()> {
     let Some(copy) = copy else {
         let url = config.store.postgres.as_ref().context("Without PostgreSQL a copy of the store is needed (--copy)")?;
         return Ok(Store::fits(url).await?);
@@ -45,9 +45,11 @@ pub async fn prove(mut config: Config, id: &DeploymentId, copy: Option<&Path>) -
     proven
 }
 
-async fn answers(built: &Built, id: &DeploymentId) -> anyhow::Result<()> {
+async fn answers(built: &Built, id: Option<&DeploymentId>) -> anyhow::Result<()> {
     let store = &built.shared.store;
-    anyhow::ensure!(store.get(id).await?.is_some(), "The store does not have the deployment {id}.");
+    if let Some(id) = id {
+        anyhow::ensure!(store.get(id).await?.is_some(), "The store does not have the deployment {id}.");
+    }
     for service in built.started.services.keys() {
         for release in store.verified(service).await? {
             release.with_context(|| format!("A release of {service} cannot be read"))?;

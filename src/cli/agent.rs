@@ -1,8 +1,21 @@
 //! `tagalong agent`.
 
+mod binary;
 mod enrol;
+mod host;
+mod install;
 mod list;
+mod place;
+mod plan;
+mod remote;
+mod service;
 mod stdio;
+mod swap;
+mod target;
+mod uninstall;
+mod upgrade;
+
+use std::time::Duration;
 
 use crate::api;
 use crate::cli::client::Client;
@@ -20,6 +33,12 @@ pub(crate) struct Args {
     /// Speak with a control plane over standard input and output, which ssh connects; the server of this host carries orders out
     #[arg(long)]
     stdio: bool,
+    /// Run the server apart from whoever started it; `agent --stdio` does that by itself
+    #[arg(long, hide = true)]
+    apart: bool,
+    /// End after nobody has needed the server for so long
+    #[arg(long, hide = true, value_name = "SECONDS", requires = "apart")]
+    leave_after: Option<u64>,
     #[command(subcommand)]
     act: Option<Act>,
 }
@@ -30,6 +49,15 @@ enum Act {
     Token(One),
     /// Enrol this host at a control plane, with a code that was printed there
     Enrol(enrol::Args),
+    /// Make a host an agent by ssh: put the binary, a unit and a configuration there, enrol and start it; run again, nothing is changed
+    Install(Box<install::Args>),
+    /// Replace the binary of a host by ssh, or of this host; the one before runs again if the new one does not hold
+    Upgrade(Box<upgrade::Args>),
+    /// Remove the server of a host by ssh and revoke its keys; its stacks run on
+    Uninstall(Box<uninstall::Args>),
+    /// What the commands above have the tagalong on a host do
+    #[command(subcommand, hide = true)]
+    Host(host::Act),
     /// List the agents: which are connected, and since when
     List,
     /// Revoke an agent: its keys count no more, and its line is cut at once
@@ -46,11 +74,16 @@ struct One {
     name: AgentName,
 }
 
-pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Result<u8> {
-    match &args.act {
+pub(crate) async fn run(global: &Global, output: &Output, args: Args) -> anyhow::Result<u8> {
+    match args.act {
         None if args.stdio => {
-            stdio::stdio(&Config::load(&global.config)?)?;
+            stdio::stdio(global, &Config::load(&global.config)?).await?;
             Ok(0)
+        }
+        None if args.apart => {
+            // A server that was started by hand leads its group and has its terminal to itself.
+            let _ = process::leave_session();
+            serve::run_while_needed(global, args.leave_after.map(Duration::from_secs)).await
         }
         None => {
             let config = Config::load(&global.config)?;
@@ -61,8 +94,12 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
             );
             serve::run(global, &serve::Args {}).await
         }
-        Some(Act::Token(One { name })) => token(global, output, name).await,
-        Some(Act::Enrol(args)) => enrol::run(global, output, args).await,
+        Some(Act::Token(One { name })) => token(global, output, &name).await,
+        Some(Act::Enrol(args)) => enrol::run(global, output, &args).await,
+        Some(Act::Install(args)) => install::run(global, output, &args).await,
+        Some(Act::Upgrade(args)) => upgrade::run(global, output, *args).await,
+        Some(Act::Uninstall(args)) => uninstall::run(global, output, &args).await,
+        Some(Act::Host(act)) => host::run(global, output, &act).await,
         Some(Act::List) => list::run(global, output).await,
         Some(Act::Revoke(One { name })) => {
             let done: api::Done = Client::new(global)?.act(&format!("/api/v1/agents/{name}/revoke")).await?;

@@ -1,6 +1,6 @@
 //! `tagalong doctor`: what stands in the way, each with what to do.
 
-mod account;
+pub(in crate::cli) mod account;
 mod files;
 mod forge;
 mod host;

@@ -187,7 +187,7 @@ async fn run(cli: Cli, output: &Output) -> anyhow::Result<u8> {
     match cli.command {
         Command::Init(args) => init::run(global, output, &args).await,
         Command::Serve(args) => serve::run(global, &args).await,
-        Command::Agent(args) => agent::run(global, output, &args).await,
+        Command::Agent(args) => agent::run(global, output, args).await,
         Command::Deploy(args) => deploy::run(global, output, args).await,
         Command::Rollback(args) => rollback::run(global, output, args).await,
         Command::Status(args) => status::run(global, output, &args).await,

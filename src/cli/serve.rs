@@ -3,19 +3,30 @@
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
 
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
+use tokio::time::Instant;
 
 use crate::app::App;
 use crate::cli::global::Global;
 use crate::config::Config;
 use crate::telemetry;
 
+/// How often it is looked whether anybody needs this server.
+const LOOK: Duration = Duration::from_secs(1);
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 
 pub(crate) async fn run(global: &Global, _: &Args) -> anyhow::Result<u8> {
+    run_while_needed(global, None).await
+}
+
+/// The same. It ends by itself after nobody needed it for as long as `leave_after` says: no control plane was connected and no order was
+/// left.
+pub(in crate::cli) async fn run_while_needed(global: &Global, leave_after: Option<Duration>) -> anyhow::Result<u8> {
     let config = Config::load(&global.config)?;
     telemetry::start_logging(config.server.log_json, &config.server.log_level);
     let socket = config.server.socket.clone();
@@ -32,11 +43,25 @@ pub(crate) async fn run(global: &Global, _: &Args) -> anyhow::Result<u8> {
             _ = stop.recv() => break,
             _ = interrupt.recv() => break,
             _ = again.recv() => app.read_again(&global.config),
+            () = unneeded(&app, leave_after) => break,
         }
     }
     tracing::info!("stopping; running deployments are continued at the next start");
     app.stop().await;
     Ok(0)
+}
+
+/// Ends when nobody has needed `app` for so long; without a time it never does.
+async fn unneeded(app: &App, leave_after: Option<Duration>) {
+    let Some(leave_after) = leave_after else { return std::future::pending().await };
+    let mut since = Instant::now();
+    while since.elapsed() < leave_after {
+        tokio::time::sleep(LOOK.min(leave_after)).await;
+        if app.is_needed().await {
+            since = Instant::now();
+        }
+    }
+    tracing::info!("no control plane is connected and no order is left");
 }
 
 /// Says so to systemd ([sd_notify(3)](https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html)), so that

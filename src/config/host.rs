@@ -17,6 +17,8 @@ pub struct Host {
     pub program: String,
     /// The configuration there; none: the usual one.
     pub config: Option<String>,
+    /// Whether a line to it is kept over ssh. If not, its agent dials by itself, and ssh is for installing it.
+    pub is_dialled: bool,
 }
 
 /// Where ssh goes, and how either side proves itself.
@@ -28,8 +30,9 @@ pub struct Hop {
     pub host: String,
     /// The port.
     pub port: u16,
-    /// The one key that the host may show, like `ssh-ed25519 AAAA…`.
-    pub host_key: String,
+    /// The one key that the host may show, like `ssh-ed25519 AAAA…`; none: a person lets the first one count. What the configuration names
+    /// has one.
+    pub host_key: Option<String>,
     /// The private key; none: what ssh finds by itself.
     pub identity: Option<PathBuf>,
 }
@@ -46,12 +49,13 @@ impl Host {
         });
         let program = from.parsed("program", remote_word).unwrap_or_else(|| "tagalong".to_owned());
         let config = from.parsed("config", remote_word);
+        let is_dialled = from.flag("dial", true);
         from.finish();
         let jump = match jump {
             Some(jump) => Some(jump?),
             None => None,
         };
-        Some((name?, Arc::new(Self { to: to?, jump, program, config })))
+        Some((name?, Arc::new(Self { to: to?, jump, program, config, is_dialled })))
     }
 }
 
@@ -68,7 +72,19 @@ impl Hop {
             from.problem("identity_file", format!("{} has a space or a quote in its path, which ssh would misread.", unusable.display()));
         }
         let (user, host) = address?;
-        Some(Self { user, host, port, host_key: host_key?, identity })
+        Some(Self { user, host, port, host_key: Some(host_key?), identity })
+    }
+
+    /// What a person typed as `USER@HOST`, whose key is not known.
+    ///
+    /// # Errors
+    /// One sentence, when ssh could misread the address or the path of the key.
+    pub fn typed(text: &str, port: u16, identity: Option<PathBuf>) -> Result<Self, String> {
+        let (user, host) = address(text)?;
+        if let Some(file) = identity.as_ref().filter(|file| !file.to_str().is_some_and(is_plain)) {
+            return Err(format!("{} has a space or a quote in its path, which ssh would misread.", file.display()));
+        }
+        Ok(Self { user, host, port, host_key: None, identity })
     }
 }
 
@@ -126,7 +142,7 @@ mod tests {
         ))
         .unwrap();
         let (name, host) = config.hosts.first_key_value().unwrap();
-        assert_eq!((name.as_str(), host.to.host_key.as_str(), host.to.port), ("edge", KEY, 22));
+        assert_eq!((name.as_str(), host.to.host_key.as_deref(), host.to.port), ("edge", Some(KEY), 22));
         let jump = host.jump.as_ref().unwrap();
         assert_eq!(
             (jump.host.as_str(), jump.port, jump.identity.as_deref()),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use crate::api;
 use crate::clock;
 use crate::line::FromControl;
 use crate::line::Hello;
@@ -56,6 +57,18 @@ impl Seat {
             Self::Away { hello, .. } => Some(hello),
             Self::Here(attached) => Some(&attached.hello),
         }
+    }
+
+    /// What is told of a host that is dialled and has this seat.
+    #[must_use]
+    pub(super) fn view(&self, name: &AgentName) -> api::Agent {
+        let (state, since_ms) = match self {
+            Self::Never { since_ms } => (api::AgentState::Never, *since_ms),
+            Self::Away { since_ms, .. } => (api::AgentState::Away, *since_ms),
+            Self::Here(attached) => (api::AgentState::Online, attached.since_ms),
+        };
+        let version = self.hello().map(|hello| hello.program.clone());
+        api::Agent { name: name.clone(), state, since_ms, version, enrolled_ms: 0, keys: Vec::new(), clone: None }
     }
 
     /// Why nothing can be asked of `agent` now, like `the agent micro has been away for 40 s`; none: it is there.

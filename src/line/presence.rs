@@ -276,6 +276,7 @@ impl Presence {
             name: agent.name.clone(),
             state,
             since_ms,
+            version: None,
             enrolled_ms: agent.enrolled_ms,
             keys: agent.keys.clone(),
             clone: agent.clone.as_ref().map(|(what, at_ms)| api::AgentClone { what: what.clone(), at_ms: *at_ms }),

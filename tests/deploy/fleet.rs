@@ -224,6 +224,52 @@ async fn what_an_agent_has_accepted_it_finishes_alone_and_tells_afterwards() {
     fleet.finish().await;
 }
 
+/// The process that serves with a world's data folder.
+async fn served_by(world: &World) -> Option<i32> {
+    let line = tokio::net::UnixStream::connect(world.path("data/line.sock")).await.ok()?;
+    line.peer_cred().ok()?.pid()
+}
+
+#[tokio::test]
+async fn a_host_without_a_server_gets_one_that_goes_on_when_ssh_is_cut() {
+    let mut fleet = Fleet::landed().await;
+    fleet.cut();
+    fleet.world.stop();
+    fleet.mend();
+    until("the agent is away", || fleet.control().log().contains("an agent is away")).await;
+    fleet.is_there().await;
+    let apart = served_by(&fleet.world).await.expect("a server");
+    fleet.world.arm("up@v2", "hang");
+    let id = fleet.control().deploy("v2").await;
+    fleet.world.reached("up@v2").await;
+    fleet.cut();
+    fleet.world.disarm("up@v2");
+    until("it is landed without a line", || fleet.world.running() == "v2").await;
+    assert_eq!(fleet.control().show(&id).await["state"], "running");
+    fleet.mend();
+    // The next dial finds the very process, which then has an operator's server in its place.
+    assert_eq!(fleet.control().outcome(&id).await["outcome"], "live", "{}", fleet.control().journal(&id).await);
+    assert_eq!(served_by(&fleet.world).await, Some(apart));
+    fleet.cut();
+    assert!(process::end(apart, std::time::Duration::from_secs(20)).await.expect("it is ours"));
+    fleet.world.start().await;
+    fleet.mend();
+    fleet.agreed(&id).await;
+    fleet.finish().await;
+}
+
+#[tokio::test]
+async fn a_server_that_nobody_needs_ends_by_itself() {
+    let mut world = World::new(&Settings::default()).await;
+    world.stop();
+    let began = std::time::Instant::now();
+    let config = world.path("tagalong.toml").display().to_string();
+    host(env!("CARGO_BIN_EXE_tagalong"), &["agent", "--apart", "--leave-after", "2", "--config", &config]);
+    assert!(began.elapsed() >= std::time::Duration::from_secs(2), "{:?}", began.elapsed());
+    world.start().await;
+    world.finish().await;
+}
+
 #[tokio::test]
 async fn an_order_for_an_agent_that_is_away_waits_for_it() {
     let fleet = Fleet::landed().await;

@@ -31,6 +31,7 @@ mod forge;
 mod guards;
 mod half_way;
 mod input;
+mod install;
 mod label;
 mod lock;
 mod login;

@@ -165,7 +165,8 @@ fn only_the_engine_runs_programs_for_a_run() {
         "compose/stack.rs",
         "compose/waiting.rs",
     ];
-    let pattern = regex::Regex::new(r"process::(run|run_with|follow|capture|capture_bytes)\b|process::\{").expect("a pattern");
+    let pattern = regex::Regex::new(r"process::(run|run_with|follow|capture|capture_from|capture_bytes|start_apart)\b|process::\{")
+        .expect("a pattern");
     let mut all = Vec::new();
     for module in ["engine", "landing", "executor", "orders"] {
         files(&source().join(module), &mut all);

@@ -3,6 +3,7 @@
 #
 #   tests/rig/debian.sh            tagalong-rig/debian:bookworm, by debootstrap
 #   tests/rig/debian.sh machine    tagalong-rig/machine as well: a host with systemd, Docker, compose, a registry and nginx
+#   tests/rig/debian.sh host       tagalong-rig/host as well: the same with an OpenSSH server
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tests/rig/lib.sh
@@ -44,5 +45,17 @@ DOCKERFILE
     docker build --quiet --tag tagalong-rig/machine:1 "$work" >"$rig/machine.log" 2>&1 || die "the machine's image could not be built: see $rig/machine.log"
 }
 
+host() {
+    machine
+    there tagalong-rig/host:1 && return
+    cat >"$work/Dockerfile" <<'DOCKERFILE'
+FROM tagalong-rig/machine:1
+ENV DEBIAN_FRONTEND=noninteractive
+RUN apt-get update && apt-get install -y --no-install-recommends openssh-server openssh-client procps && systemctl enable ssh \
+    && rm -rf /var/lib/apt/lists/* /etc/ssh/ssh_host_*
+DOCKERFILE
+    docker build --quiet --tag tagalong-rig/host:1 "$work" >"$rig/host.log" 2>&1 || die "the image of a host could not be built: see $rig/host.log"
+}
+
 bare
-if [[ ${1-} == machine ]]; then machine; fi
+case ${1-} in machine | host) "$1" ;; esac

@@ -40,7 +40,7 @@ pub use confined::{Confinement, can_confine};
 pub use files::raise_open_files;
 pub use lock::{Holder, HostLock, LockError, end_left_behind, holders, holders_of, work_left_behind, work_under_way};
 pub use looks::Looks;
-pub use other::{replace_by, send_signal};
+pub use other::{end, is_running, leave_session, replace_by, send_signal, start_apart};
 pub use passing::{Passing, remove_passing};
 
 pub use text::Mask;
@@ -231,11 +231,20 @@ async fn run_for(reader: Reader, command: &Command, open: Vec<FdMapping>, cancel
 
 /// Runs `command` and keeps its output: for programs that answer a question.
 pub async fn capture(command: &Command, cancel: &Cancel) -> Captured {
+    capture_for(command, Vec::new(), cancel).await
+}
+
+/// As [`capture`], for a program that reads `input` from its standard input.
+pub async fn capture_from(command: &Command, input: File, cancel: &Cancel) -> Captured {
+    capture_for(command, vec![FdMapping { parent_fd: input.into(), child_fd: 0 }], cancel).await
+}
+
+async fn capture_for(command: &Command, open: Vec<FdMapping>, cancel: &Cancel) -> Captured {
     const MOST_BYTES: usize = 32 << 20;
     const KEPT_ERR_LINES: usize = 12;
     let mut out = String::new();
     let mut err = Vec::<String>::new();
-    let ended = run_for(Reader::Programs, command, Vec::new(), cancel, |stream, line| match stream {
+    let ended = run_for(Reader::Programs, command, open, cancel, |stream, line| match stream {
         Stream::Out if out.len() + line.len() < MOST_BYTES => {
             out.push_str(&line);
             out.push('\n');

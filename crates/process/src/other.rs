@@ -1,4 +1,8 @@
-//! Other processes: one that is told something, and one that this becomes.
+//! Other processes: one that is told something, one that is ended, one that outlives us, and one that this becomes.
+
+use std::fs::File;
+use std::process::Stdio;
+use std::time::Duration;
 
 use rustix::process::Pid;
 use rustix::process::Signal;
@@ -32,4 +36,52 @@ pub fn replace_by(argv: &[String]) -> std::io::Error {
         return std::io::Error::new(std::io::ErrorKind::InvalidInput, "no program was given");
     };
     std::process::Command::new(program).args(args).exec()
+}
+
+/// Starts `argv` with our environment, without input, and with `log` as its output, for a program that makes itself independent of us by
+/// [`leave_session`]: nobody waits for it, and it goes on when we end. Gives its process id.
+///
+/// # Errors
+/// When it cannot be started.
+#[allow(clippy::disallowed_methods, reason = "this is the one place")]
+pub fn start_apart(argv: &[String], log: &File) -> std::io::Result<i32> {
+    let (program, args) = argv.split_first().ok_or(std::io::ErrorKind::InvalidInput)?;
+    let mut command = std::process::Command::new(program);
+    command.args(args).current_dir("/").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
+    Ok(command.spawn()?.id() as i32)
+}
+
+/// Leaves the session and the terminal of whoever started this process: their end is none of ours.
+///
+/// # Errors
+/// When this process leads a group; then it has been made independent already.
+pub fn leave_session() -> std::io::Result<()> {
+    Ok(rustix::process::setsid().map(drop)?)
+}
+
+/// Asks the process `pid` to end, and waits for that at most `patience`. Whether it has ended.
+///
+/// # Errors
+/// When it is somebody else's.
+pub async fn end(pid: i32, patience: Duration) -> std::io::Result<bool> {
+    let Some(pid) = Some(pid).filter(|pid| *pid > 0).and_then(Pid::from_raw) else { return Ok(true) };
+    let until = tokio::time::Instant::now() + patience;
+    match rustix::process::kill_process(pid, Signal::TERM) {
+        Err(rustix::io::Errno::SRCH) => return Ok(true),
+        told => told?,
+    }
+    while is_running(pid.as_raw_nonzero().get()) {
+        if tokio::time::Instant::now() >= until {
+            return Ok(false);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(true)
+}
+
+/// Whether there is a process `pid`, and it has not ended. One that has ended and that nobody has asked how is none.
+#[must_use]
+pub fn is_running(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }

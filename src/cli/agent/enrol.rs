@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use crate::api;
 use crate::cli::global::Global;
 use crate::cli::output::Output;
+use crate::cli::typed;
 use crate::config::Config;
 use crate::line::EnrolmentCode;
 use crate::line::Identity;
@@ -23,7 +24,7 @@ use crate::model::is_in_the_clear;
     after_help = "The control plane is the one of --url, or of url in [agent] of the configuration. The keys are kept in server.data_dir."
 )]
 pub(crate) struct Args {
-    /// The file with the code that `tagalong agent token` printed
+    /// The file with the code that `tagalong agent token` printed, or - for standard input
     #[arg(long, value_name = "FILE")]
     code_file: PathBuf,
     /// Certificates that are trusted besides the host's own [default: `ca_file` in the configuration]
@@ -38,7 +39,7 @@ pub(super) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
     let url = url.context("Name the control plane with --url https://…, or set url in [agent] of the configuration.")?;
     let url = url::Url::parse(&url).with_context(|| format!("\"{}\" is not the address of a server", url.escape_default()))?;
     anyhow::ensure!(!is_in_the_clear(&url), "{url} uses plain http; an agent is enrolled over https.");
-    let text = std::fs::read_to_string(&args.code_file).with_context(|| format!("The file {} cannot be read", args.code_file.display()))?;
+    let text = typed::read(&args.code_file)?;
     let code = EnrolmentCode::parse(&text).map_err(anyhow::Error::msg)?;
     let dir = &config.server.data_dir;
     let mine = pending(dir)?;

@@ -15,10 +15,10 @@ pub(super) async fn run(global: &Global, output: &Output) -> anyhow::Result<u8> 
         output.json(&all);
         return Ok(0);
     }
-    if all.agents.is_empty() && all.uplink.is_none() {
+    if all.agents.is_empty() && all.hosts.is_empty() && all.uplink.is_none() {
         output.say("No agent is enrolled; `tagalong agent token NAME` prints a code that enrols one.");
     }
-    for agent in &all.agents {
+    for agent in all.agents.iter().chain(&all.hosts) {
         show(output, agent);
     }
     for problem in &all.problems {
@@ -36,10 +36,12 @@ fn show(output: &Output, agent: &api::Agent) {
         AgentState::Online => (Tone::Good, format!("online for {age}")),
         AgentState::Stuck => (Tone::Bad, format!("stuck for {age}: it answers pings, and does not take what it is sent")),
         AgentState::Away => (Tone::Bad, format!("away for {age}")),
+        AgentState::Never if agent.keys.is_empty() => (Tone::Bad, format!("not reached by ssh for {age}")),
         AgentState::Never => (Tone::Careful, format!("enrolled {age} ago and not connected since")),
         AgentState::Revoked => (Tone::Faint, format!("revoked {age} ago")),
     };
-    output.say(&format!("{} {}", output.paint(Tone::Strong, agent.name.as_str()), output.paint(tone, &words)));
+    let version = agent.version.as_ref().map(|version| format!(", tagalong {version}")).unwrap_or_default();
+    output.say(&format!("{} {}{version}", output.paint(Tone::Strong, agent.name.as_str()), output.paint(tone, &words)));
     if let Some(clone) = &agent.clone {
         let age = duration(clock::now_ms() - clone.at_ms);
         output.say(&output.wrapped(2, &format!("a copy of its keys was refused {age} ago: {}", clone.what)));

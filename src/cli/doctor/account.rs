@@ -23,7 +23,7 @@ pub(super) fn look_as(name: &str, global: &Global) -> anyhow::Result<()> {
         rustix::process::geteuid().is_root(),
         "Only root can look as the user {name}; run `sudo tagalong doctor --user {name}`."
     );
-    let account = accounts().into_iter().find(|account| account.name == name);
+    let account = Account::named(name);
     let account = account.with_context(|| {
         format!(
             "There is no user {name}; make one: `useradd --system --home-dir /var/lib/tagalong --shell /usr/sbin/nologin --groups docker {name}`."
@@ -38,7 +38,8 @@ pub(super) fn look_as(name: &str, global: &Global) -> anyhow::Result<()> {
 }
 
 /// A user of this host.
-struct Account {
+#[derive(Debug)]
+pub(in crate::cli) struct Account {
     name: String,
     /// The user's number.
     user: String,
@@ -53,8 +54,28 @@ impl Account {
         Some(Self { name: fields.next()?.to_owned(), user: fields.nth(1)?.to_owned(), group: fields.next()?.to_owned() })
     }
 
+    /// The user of that name.
+    pub(in crate::cli) fn named(name: &str) -> Option<Self> {
+        accounts().into_iter().find(|account| account.name == name)
+    }
+
+    /// The user of that number.
+    pub(in crate::cli) fn of_uid(uid: u32) -> Option<Self> {
+        accounts().into_iter().find(|account| account.user_id() == uid)
+    }
+
+    /// The user's number; one that cannot be read is nobody's.
+    pub(in crate::cli) fn user_id(&self) -> u32 {
+        self.user.parse().unwrap_or(u32::MAX)
+    }
+
+    /// The number of the user's own group.
+    pub(in crate::cli) fn group_id(&self) -> u32 {
+        self.group.parse().unwrap_or(u32::MAX)
+    }
+
     /// The beginning of a command that runs as this user.
-    fn become_it(&self) -> [String; 8] {
+    pub(in crate::cli) fn become_it(&self) -> [String; 8] {
         ["setpriv", "--reuid", &self.user, "--regid", &self.group, "--init-groups", "--reset-env", "--"].map(str::to_owned)
     }
 }

@@ -37,7 +37,8 @@ pub(super) async fn list(_: Proven<Numbers>, shared: web::Data<Shared>) -> Answe
     let lines = &shared.lines;
     let uplink = lines.uplink.as_ref().map(|uplink| uplink.borrow().clone());
     let known = shared.store.agents().await?;
-    let mut problems = shared.deployer.agents().problems().await?;
+    let here = shared.deployer.agents();
+    let mut problems = here.problems().await?;
     match lines.memory.lost(&known) {
         Ok(lost) => problems.extend(lost.iter().map(|one| {
             let name = &one.name;
@@ -49,7 +50,11 @@ pub(super) async fn list(_: Proven<Numbers>, shared: web::Data<Shared>) -> Answe
         })),
         Err(error) => problems.push(error.to_string()),
     }
-    Ok(HttpResponse::Ok().json(api::Agents { agents: lines.presence.views(&known), uplink, problems }))
+    let mut agents = lines.presence.views(&known);
+    for agent in &mut agents {
+        agent.version = here.seat_of(&agent.name).hello().map(|hello| hello.program.clone());
+    }
+    Ok(HttpResponse::Ok().json(api::Agents { agents, hosts: here.dialled(), uplink, problems }))
 }
 
 fn fingerprints(keys: &[PublicKey]) -> String {
