@@ -121,10 +121,10 @@ impl Deployer {
 
     /// How a service stands that an agent has on its host: the record is this server's, what runs is what the agent sees.
     pub(super) async fn state_elsewhere(&self, service: &Service, recorded: &Recorded, until: Instant) -> api::Service {
-        let Some(agent) = service.stack.agent() else { return unseen(service, recorded, "it stands nowhere") };
+        let Some(agent) = service.stack.agent() else { return on_record(service, recorded, "it stands nowhere") };
         match self.seen_by(agent, service, until).await {
             Ok(seen) => {
-                let mut state = unseen(service, recorded, "");
+                let mut state = on_record(service, recorded, "");
                 state.running = state.running.or(seen.running);
                 state.waiting = state.waiting.or(seen.waiting);
                 state.held = state.held.or(seen.held);
@@ -143,7 +143,7 @@ impl Deployer {
                     ..state
                 }
             }
-            Err(why) => unseen(service, recorded, &why.to_string()),
+            Err(why) => on_record(service, recorded, &why.to_string()),
         }
     }
 
@@ -162,7 +162,7 @@ impl Deployer {
 }
 
 /// What the record alone says; `why` nothing is seen.
-fn unseen(service: &Service, recorded: &Recorded, why: &str) -> api::Service {
+pub(super) fn on_record(service: &Service, recorded: &Recorded, why: &str) -> api::Service {
     let verified: Vec<&Deployment> = recorded.verified.iter().flatten().collect();
     let live = recorded.live();
     let older = state::older(live, &verified, service.keep);

@@ -1,5 +1,8 @@
 //! `/data`: the datasets.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web;
@@ -9,21 +12,27 @@ use crate::api;
 use crate::http::Shared;
 use crate::http::auth::PageError;
 use crate::http::auth::Viewer;
-use crate::http::dashboard::overview::dataset_pill;
+use crate::http::dashboard::kept::Patience;
 use crate::http::dashboard::page::Frame;
 use crate::http::dashboard::page::Place;
 use crate::http::dashboard::page::answer;
 use crate::http::dashboard::words;
 use crate::http::dashboard::words::Moment;
 use crate::http::dashboard::words::Pill;
+use crate::http::dashboard::words::Tone;
 use crate::model::Scope;
 use crate::model::Target;
 use crate::model::Verb;
+
+/// Their checkouts are looked at with git, which a disk may keep waiting.
+const PATIENCE: Patience =
+    Patience { good_for: Duration::from_secs(1), first: Duration::from_millis(600), again: Duration::from_millis(600) };
 
 #[derive(Template)]
 #[template(path = "data.html")]
 struct Data {
     frame: Frame,
+    is_seen: bool,
     datasets: Vec<Shown>,
 }
 
@@ -57,9 +66,40 @@ impl Shown {
     }
 }
 
+/// Those datasets that `viewer` may read, as they are within a moment, or were before. None: they were never seen.
+pub(super) async fn readable(viewer: &Viewer, shared: &Shared) -> Option<Vec<api::Dataset>> {
+    let reloader = Arc::clone(&shared.reloader);
+    let read = async move {
+        let datasets = reloader.datasets().await;
+        datasets.inspect_err(|error| tracing::warn!(%error, "how datasets stand is not known, because the database does not answer")).ok()
+    };
+    let all = shared.dashboard.datasets.now(PATIENCE, || read).await?;
+    let is_readable = |set: &&api::Dataset| viewer.may(&Scope { verb: Verb::Read, target: Target::Dataset(set.name.clone()) });
+    Some(all.iter().filter(is_readable).cloned().collect())
+}
+
 pub(in crate::http) async fn show(viewer: Viewer, shared: web::Data<Shared>) -> Result<HttpResponse, PageError> {
-    let mut datasets = shared.reloader.datasets().await?;
-    datasets.retain(|set| viewer.may(&Scope { verb: Verb::Read, target: Target::Dataset(set.name.clone()) }));
-    let frame = Frame { fresh_s: 10, ..Frame::of(&viewer, Place::Data) };
-    Ok(answer(StatusCode::OK, &Data { frame, datasets: datasets.into_iter().map(Shown::of).collect() }))
+    let datasets = readable(&viewer, &shared).await;
+    let is_seen = datasets.is_some();
+    let frame = Frame { fresh_s: if is_seen { 10 } else { 1 }, ..Frame::of(&viewer, Place::Data) };
+    let datasets = datasets.unwrap_or_default().into_iter().map(Shown::of).collect();
+    Ok(answer(StatusCode::OK, &Data { frame, is_seen, datasets }))
+}
+
+/// How a dataset stands.
+pub(super) fn dataset_pill(dataset: &api::Dataset) -> Pill {
+    let last = dataset.last.as_ref();
+    if dataset.fault.is_some() {
+        return Pill::new(Tone::Bad, "cannot be read");
+    }
+    if last.is_some_and(|last| last.load_fault.is_some()) {
+        return Pill::new(Tone::Bad, "not loaded");
+    }
+    if !dataset.parked.is_empty() || !dataset.aside.is_empty() {
+        return Pill::new(Tone::Warn, "needs a look");
+    }
+    if dataset.loaded.is_some() && dataset.loaded == dataset.head {
+        return Pill::new(Tone::Good, "serves the newest");
+    }
+    if dataset.loaded.is_none() { Pill::new(Tone::Still, "not loaded yet") } else { Pill::new(Tone::Warn, "behind") }
 }

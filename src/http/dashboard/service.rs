@@ -1,5 +1,7 @@
 //! `/services/{name}`: everything about one service.
 
+use std::sync::Arc;
+
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web;
@@ -36,6 +38,8 @@ use crate::model::ServiceName;
 use crate::model::State;
 use crate::model::Verb;
 use crate::orders;
+use crate::orders::Glimpse;
+use crate::orders::SeenWhen;
 use crate::store::Deployment;
 use crate::store::Filter;
 
@@ -55,6 +59,8 @@ struct Service {
     pill: Pill,
     said: Option<(Tone, String, Option<String>)>,
     acts: Vec<Act>,
+    /// Whether its containers were ever seen.
+    is_seen: bool,
     may_go_back: bool,
     live: Option<Live>,
     working: Vec<Row>,
@@ -139,8 +145,12 @@ pub(in crate::http) async fn show(page: Page<SeeService>, shared: web::Data<Shar
     if state.as_ref().is_some_and(|state| !known().any(|name| name == state)) {
         return Err(ApiError::bad_request("There is no such state; choose one of the list.").into());
     }
-    let states = shared.watcher.dressed(shared.deployer.states(&[&service]).await?).await?;
-    let Some(now) = states.into_iter().next() else { return Err(ApiError::not_found("There is no such service.").into()) };
+    let Some(Glimpse { state: now, seen }) = shared.deployer.glimpses(&[Arc::clone(&service)]).await?.pop() else {
+        return Err(ApiError::not_found("There is no such service.").into());
+    };
+    let Some(now) = shared.watcher.dressed(vec![now]).await?.pop() else {
+        return Err(ApiError::not_found("There is no such service.").into());
+    };
     let filter = Filter { service: Some(service.name.clone()), state, before: query.before.clone(), limit: MOST };
     let found = shared.store.list(&filter).await?;
     let is_full = found.deployments.len() + found.unreadable.len() == MOST as usize;
@@ -149,13 +159,18 @@ pub(in crate::http) async fn show(page: Page<SeeService>, shared: web::Data<Shar
     let looks = shared.watcher.looks(&service.name).await?;
     let (steps, slowest) = stacked(&shared, &found.deployments).await?;
     let is_busy = now.running.is_some() || now.waiting.is_some();
-    let fresh_s = if is_busy { 2 } else { 6 };
+    let fresh_s = match (seen, is_busy) {
+        (SeenWhen::Now, false) => 6,
+        (SeenWhen::Now, true) => 2,
+        _ => 1,
+    };
     let shown = Service {
         frame: Frame { fresh_s, ..Frame::of(&viewer, Place::Overview) },
         name: service.name.clone(),
         url: service.smoke.as_ref().and_then(|smoke| link::of_the_web(Some(smoke.plan.url.as_str()))),
-        pill: Pill::standing(now.standing.word),
-        said: standing_said(&now),
+        pill: if seen == SeenWhen::NotYet { Pill::new(Tone::Wait, "not seen yet") } else { Pill::standing(now.standing.word) },
+        said: words::seen(seen).map(|seen| (Tone::Wait, sentence(&seen), None)).or_else(|| standing_said(&now)),
+        is_seen: seen != SeenWhen::NotYet,
         acts: acts(&viewer, &now),
         may_go_back: viewer.may_on(Verb::Rollback, &now.name),
         live: now.live.as_ref().map(live),

@@ -9,6 +9,7 @@ use crate::model::OrderKind;
 use crate::model::Outcome;
 use crate::model::State;
 use crate::model::WaitsFor;
+use crate::orders::SeenWhen;
 
 /// How a word is shown: by a colour and a shape, since not everybody sees the colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +90,15 @@ impl Pill {
             Word::Unhealthy => Self::new(Tone::Bad, "unhealthy"),
             Word::Down => Self::new(Tone::Bad, "down"),
         }
+    }
+}
+
+/// Of when it is what is shown of a host, where that is not now.
+pub(super) fn seen(when: SeenWhen) -> Option<String> {
+    match when {
+        SeenWhen::Now => None,
+        SeenWhen::Before(at_ms) => Some(format!("as it was seen {}; its host has not answered since", Moment(at_ms).ago())),
+        SeenWhen::NotYet => Some("its host has not answered yet".to_owned()),
     }
 }
 

@@ -4,7 +4,6 @@ use actix_web::HttpResponse;
 use actix_web::web;
 
 use crate::api;
-use crate::clock;
 use crate::http::Shared;
 use crate::http::agent_lines;
 use crate::http::auth::Ask;
@@ -14,10 +13,10 @@ use crate::http::auth::Enrolling;
 use crate::http::auth::Needs;
 use crate::http::auth::NoBody;
 use crate::http::auth::Proven;
+use crate::http::enrolment;
 use crate::http::error::ApiError;
 use crate::http::routes::health::Numbers;
 use crate::line::Cut;
-use crate::line::EnrolmentCode;
 use crate::line::Showing;
 use crate::model::AgentName;
 use crate::model::Target;
@@ -27,9 +26,6 @@ use crate::store::Enrolled;
 use crate::store::Enrolment;
 
 type Answer = Result<HttpResponse, ApiError>;
-
-/// How long a code is good, ms.
-const CODE_LIFE_MS: i64 = 15 * 60 * 1000;
 
 pub(super) async fn list(_: Proven<Numbers>, shared: web::Data<Shared>) -> Answer {
     let lines = &shared.lines;
@@ -66,20 +62,14 @@ pub(super) async fn code(proven: Proven<OneAgent>, shared: web::Data<Shared>) ->
     if !proven.line.is_private() {
         return Err(ApiError::forbidden("A code that enrols an agent is given over the unix socket, https or loopback only."));
     }
-    let until_ms = clock::now_ms() + CODE_LIFE_MS;
-    let made = EnrolmentCode::new(shared.lines.keys.public());
-    let (code, text) = made.ok_or_else(|| ApiError::busy("No code could be made; try again."))?;
-    shared.store.keep_agent_code(code.public(), &proven.ask.0, until_ms, &proven.caller.to_string()).await?;
+    let (text, until_ms) = enrolment::new_code(&shared, &proven.ask.0, &proven.caller).await?;
     Ok(HttpResponse::Ok().insert_header(("cache-control", "no-store")).json(api::AgentCode { code: text.reveal().to_owned(), until_ms }))
 }
 
 /// The agent's keys count no more, and its line is cut before this is answered.
 pub(super) async fn revoke(proven: Proven<OneAgent>, shared: web::Data<Shared>) -> Answer {
     let name = &proven.ask.0;
-    if !shared.store.revoke_agent(name, &proven.caller.to_string()).await? {
-        return Err(ApiError::not_found(format!("There is no agent {name}; `tagalong agent list` lists them.")));
-    }
-    shared.lines.presence.cut(name, Cut::Revoked);
+    enrolment::revoke(&shared, name, &proven.caller).await?;
     Ok(HttpResponse::Ok().json(api::Done { message: format!("The agent {name} is revoked: its keys count no more.") }))
 }
 

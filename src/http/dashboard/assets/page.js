@@ -64,6 +64,8 @@
     const here = document.activeElement;
     if (part.contains(here) && here.matches("input, select, textarea")) return true;
     if (part.querySelector("details[open]")) return true;
+    const isSet = (field) => field.checked !== field.defaultChecked || field.value !== field.defaultValue;
+    if ([...part.querySelectorAll("input")].some(isSet)) return true;
     const selection = getSelection();
     return Boolean(selection && !selection.isCollapsed && part.contains(selection.anchorNode));
   };
