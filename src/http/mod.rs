@@ -15,6 +15,7 @@ mod pages;
 mod people;
 mod readers;
 mod refused;
+mod reloading;
 mod repeats;
 mod rooms;
 mod rotations;

@@ -13,6 +13,7 @@ use crate::support::Call;
 use crate::support::Database;
 use crate::support::Plan;
 use crate::support::Rig;
+use crate::support::until;
 
 on_both!(the_page_of_agents_enrols_shows_and_revokes, the_page_of_users_does_what_the_command_line_does);
 
@@ -148,6 +149,28 @@ async fn the_page_of_users_does_what_the_command_line_does(database: Database) {
     assert_eq!(confirmed(&root, "/users/ada/remove", &[]).await.status, 404);
     assert!(!root.get("/users").await.text.contains("/users/ada/"));
     only_who_may_do_everything(&rig).await;
+    rig.finish().await;
+}
+
+/// A reload by a form is the same as the API's; its remote is missing here, which is said.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn data_is_reloaded_by_a_form() {
+    let mut plan = Plan { socket: true, ..Plan::new(Database::Sqlite) };
+    plan.tables += "\n[dataset.site]\ndir = \"site-data\"\nremote = \"file:///no/such/remote\"\ninterval_s = 0\n";
+    let rig = plan.start().await;
+    add_user(&rig, "root", &ALL, Some(PASSWORD)).await;
+    add_user(&rig, "reader", &["read"], Some(PASSWORD)).await;
+    let root = browser(&rig, "root").await;
+    assert!(root.get("/data").await.text.contains("/data/site/reload"));
+    let reader = browser(&rig, "reader").await;
+    assert!(!reader.get("/data").await.text.contains("Reload…"));
+    let token = reader.form_token().await;
+    assert_eq!(reader.post("/data/site/reload", &[("form_token", &token)]).await.status, 403);
+    assert_eq!(root.get("/data/nothing/reload").await.status, 404);
+    let done = confirmed(&root, "/data/site/reload", &[]).await;
+    assert_eq!((done.status, done.header("location")), (303, "/data#site"), "{}", done.text);
+    let audited = "SELECT COUNT(*) FROM audit WHERE action = 'reload' AND caller = 'user:root' AND target = 'site'";
+    until("its entry", async || (rig.count(audited).await == 1).then_some(())).await;
     rig.finish().await;
 }
 

@@ -14,6 +14,7 @@ use crate::http::auth::NoBody;
 use crate::http::error::ApiError;
 use crate::http::people;
 use crate::model::AgentName;
+use crate::model::DatasetName;
 use crate::model::DeploymentId;
 use crate::model::OrderKind;
 use crate::model::ServiceName;
@@ -138,6 +139,26 @@ impl<F: DeserializeOwned> Ask for OverUsers<F> {
 
     fn needs(&self) -> Needs {
         Needs::everything()
+    }
+}
+
+/// A dataset that is reloaded.
+#[derive(Debug)]
+pub(in crate::http) struct OverDataset(pub(super) DatasetName);
+
+impl Ask for OverDataset {
+    const VERB: Verb = Verb::Reload;
+    type Body = Fields<Nothing>;
+
+    async fn read(call: &Call<'_>, _: Self::Body) -> Result<Self, ApiError> {
+        let name = call.part("name");
+        let missing = || ApiError::not_found(format!("There is no dataset {}.", name.escape_default()));
+        let found = DatasetName::parse(name).map_err(|_| missing())?;
+        if call.shared().config.now().datasets.contains_key(&found) { Ok(Self(found)) } else { Err(missing()) }
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::to_act(Verb::Reload, Target::Dataset(self.0.clone()), None)
     }
 }
 

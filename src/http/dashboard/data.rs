@@ -44,11 +44,12 @@ struct Shown {
     loaded_at: Option<Moment>,
     last_at: Option<Moment>,
     owed: Vec<(String, Moment, String)>,
+    may_reload: bool,
     set: api::Dataset,
 }
 
 impl Shown {
-    fn of(set: api::Dataset) -> Self {
+    fn of(viewer: &Viewer, set: api::Dataset) -> Self {
         let commits = [("Checkout", &set.head), ("Remote", &set.remote), ("Served by the app", &set.loaded)];
         let commits = commits.into_iter().filter_map(|(name, commit)| Some((name, words::short(commit.as_deref()?).to_owned()))).collect();
         let owed = |one: &api::Owed| {
@@ -61,6 +62,7 @@ impl Shown {
             loaded_at: set.loaded_ms.map(Moment),
             last_at: set.last.as_ref().map(|last| Moment(last.at_ms)),
             owed: set.owed.iter().map(owed).collect(),
+            may_reload: viewer.may(&Scope { verb: Verb::Reload, target: Target::Dataset(set.name.clone()) }),
             set,
         }
     }
@@ -82,7 +84,7 @@ pub(in crate::http) async fn show(viewer: Viewer, shared: web::Data<Shared>) -> 
     let datasets = readable(&viewer, &shared).await;
     let is_seen = datasets.is_some();
     let frame = Frame { fresh_s: if is_seen { 10 } else { 1 }, ..Frame::of(&viewer, Place::Data) };
-    let datasets = datasets.unwrap_or_default().into_iter().map(Shown::of).collect();
+    let datasets = datasets.unwrap_or_default().into_iter().map(|set| Shown::of(&viewer, set)).collect();
     Ok(answer(StatusCode::OK, &Data { frame, is_seen, datasets }))
 }
 

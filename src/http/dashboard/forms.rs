@@ -2,6 +2,7 @@
 //! as the API's. A refusal comes back on the same page, with what was typed.
 
 pub(in crate::http) mod agents;
+pub(in crate::http) mod data;
 mod deploy;
 mod rollback;
 mod small;

@@ -73,7 +73,7 @@ impl Route {
 
 /// Every route.
 #[rustfmt::skip]
-pub static ROUTES: LazyLock<[Route; 100]> = LazyLock::new(|| [
+pub static ROUTES: LazyLock<[Route; 102]> = LazyLock::new(|| [
     route(Method::POST, "/api/v1/deployments", "Order a deployment", (202, Some("Accepted")), proven(deployments::create)).body("NewDeployment"),
     route(Method::GET, "/api/v1/deployments", "List deployments, newest first", (200, Some("Deployments")), proven(deployments::list)).taking(deployments::list_takes),
     route(Method::GET, "/api/v1/deployments/{id}", "Show a deployment", (200, Some("Deployment")), proven(deployments::show)),
@@ -155,6 +155,8 @@ pub static ROUTES: LazyLock<[Route; 100]> = LazyLock::new(|| [
     route(Method::POST, "/services/{name}/resume", "End the hold of a rollback", (303, None), changed(forms::order_resume)),
     route(Method::GET, "/incidents", "Show incidents, newest first", (200, None), viewed(dashboard::incidents::show)),
     route(Method::GET, "/data", "Show every dataset", (200, None), viewed(dashboard::data::show)),
+    route(Method::GET, "/data/{name}/reload", "Ask whether to reload a dataset", (200, None), page(forms::data::reload)),
+    route(Method::POST, "/data/{name}/reload", "Reload a dataset", (303, None), changed(forms::data::order_reload)),
     route(Method::GET, "/agents", "Show the hosts of agents", (200, None), page(dashboard::agents::show)),
     route(Method::GET, "/agents/new", "Ask for the name of an agent", (200, None), page(agent_forms::enrol)),
     route(Method::POST, "/agents/new", "Make a code that enrols an agent", (200, None), changed(agent_forms::order_enrol)),
