@@ -34,6 +34,15 @@ pub struct Glimpse {
     pub seen: SeenWhen,
 }
 
+/// How much of a service is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Depth {
+    /// How it stands and what is live: without the releases before, and without the images of its host.
+    Brief,
+    /// Also where one can go back to.
+    Whole,
+}
+
 /// Of when it is what is seen outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SeenWhen {
@@ -51,15 +60,19 @@ impl Deployer {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn glimpses(self: &Arc<Self>, services: &[Arc<Service>]) -> Result<Vec<Glimpse>, StoreError> {
+    pub async fn glimpses(self: &Arc<Self>, services: &[Arc<Service>], depth: Depth) -> Result<Vec<Glimpse>, StoreError> {
         let asked = Instant::now();
-        let all: Vec<&Service> = services.iter().map(Arc::as_ref).collect();
-        let recorded = Arc::new(self.recorded(&all).await?);
-        self.begin_looks(services, &recorded);
-        let waits = services.iter().map(|service| self.glimpsed.wait(&service.name, BOUND));
+        let recorded = match depth {
+            Depth::Brief => self.store.recorded(&services.iter().map(|service| (&service.name, 1)).collect::<Vec<_>>()).await?,
+            Depth::Whole => self.recorded(&services.iter().map(Arc::as_ref).collect::<Vec<_>>()).await?,
+        };
+        let recorded = Arc::new(recorded);
+        let keys: Vec<(ServiceName, Depth)> = services.iter().map(|service| (service.name.clone(), depth)).collect();
+        self.begin_looks(services, &keys, &recorded);
+        let waits = keys.iter().map(|key| self.glimpsed.wait(key, BOUND));
         futures_util::future::join_all(waits).await;
-        let glimpse = |(service, recorded): (&Arc<Service>, &Recorded)| {
-            let last = self.glimpsed.last(&service.name);
+        let glimpse = |((service, key), recorded): ((&Arc<Service>, &(ServiceName, Depth)), &Recorded)| {
+            let last = self.glimpsed.last(key);
             match last {
                 Some(last) if last.began >= asked => Glimpse { state: last.what, seen: SeenWhen::Now },
                 Some(last) => Glimpse {
@@ -69,7 +82,7 @@ impl Deployer {
                 None => Glimpse { state: on_record(service, recorded, "Its host has not answered yet"), seen: SeenWhen::NotYet },
             }
         };
-        Ok(services.iter().zip(recorded.iter()).map(glimpse).collect())
+        Ok(services.iter().zip(&keys).zip(recorded.iter()).map(glimpse).collect())
     }
 
     /// What the record has of each of `services`, in their order; nothing outside is looked at.
@@ -82,9 +95,8 @@ impl Deployer {
     }
 
     /// Begins to look at those that nobody looks at yet.
-    fn begin_looks(self: &Arc<Self>, services: &[Arc<Service>], recorded: &Arc<Vec<Recorded>>) {
-        let mut turns: Vec<Option<Turn<ServiceName, api::Service>>> =
-            services.iter().map(|service| self.glimpsed.begin(&service.name)).collect();
+    fn begin_looks(self: &Arc<Self>, services: &[Arc<Service>], keys: &[(ServiceName, Depth)], recorded: &Arc<Vec<Recorded>>) {
+        let mut turns: Vec<Option<Turn<_, api::Service>>> = keys.iter().map(|key| self.glimpsed.begin(key)).collect();
         if turns.iter().all(Option::is_none) {
             return;
         }

@@ -65,7 +65,7 @@ use crate::store::Store;
 use crate::telemetry::Metrics;
 
 pub use approve::Form;
-pub use glimpse::{Glimpse, SeenWhen};
+pub use glimpse::{Depth, Glimpse, SeenWhen};
 pub use guards::at_the_door;
 pub use holidays::holidays;
 pub use standing::Fault;
@@ -93,7 +93,7 @@ pub struct Deployer {
     /// For those who ask how a service stands: by whether something changes its stack, and whether its images are wanted.
     seen: Looks<(ServiceName, bool, bool), Arc<Seen>>,
     /// How services stood when somebody looked last, for pages.
-    glimpsed: Sights<ServiceName, api::Service>,
+    glimpsed: Sights<(ServiceName, Depth), api::Service>,
     /// What services could be deployed with when somebody looked last, for pages.
     offered_last: Sights<ServiceName, Option<Arc<Offered>>>,
     /// For those who ask for a service's tags.

@@ -50,7 +50,7 @@ try {
   const shows = (position) => until(`line ${position}`, `window.seen().includes(${position})`);
   const { hostname } = new URL(told.url);
   const cookie = { name: told.cookie.name, value: { type: "string", value: told.cookie.value }, domain: hostname, path: "/" };
-  await send("storage.setCookie", { cookie, partition: { type: "context", context } });
+  await send("storage.setCookie", { cookie });
   const open = async (id) => {
     await send("browsingContext.navigate", { context, url: `${told.url}/deployments/${id}`, wait: "complete" });
     await evaluate(`(() => {

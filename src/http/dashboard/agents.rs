@@ -28,6 +28,7 @@ use crate::http::dashboard::words::Moment;
 use crate::http::dashboard::words::Pill;
 use crate::http::dashboard::words::Tone;
 use crate::http::dashboard::words::many;
+use crate::http::dashboard::words::sentence;
 use crate::http::dashboard::words::span;
 use crate::line::Hello;
 use crate::model::AgentName;
@@ -164,7 +165,7 @@ fn host(name: &AgentName, agent: Option<&api::Agent>, seat: &Seat, why_not: Opti
     let is_there = pill.tone == Tone::Good;
     Host {
         name: name.clone(),
-        why: why(agent, seat).or_else(|| why_not.filter(|_| !is_there && !agent.is_some_and(is_revoked)).map(|why| format!("{why}."))),
+        why: why(agent, seat).or_else(|| why_not.filter(|_| !is_there && !agent.is_some_and(is_revoked)).map(|why| sentence(&why))),
         pill,
         since: since_ms.map(Moment),
         clone: agent.and_then(|agent| agent.clone.as_ref()).map(|clone| (clone.what.clone(), Moment(clone.at_ms))),

@@ -37,6 +37,7 @@ use crate::model::LookResult;
 use crate::model::ServiceName;
 use crate::model::Target;
 use crate::model::Verb;
+use crate::orders::Depth;
 use crate::orders::SeenWhen;
 use crate::store::Glance;
 
@@ -122,7 +123,7 @@ async fn made(viewer: &Viewer, shared: &Shared) -> Result<Overview, PageError> {
         .collect();
     let has_more = found.len() > MOST;
     found.truncate(MOST);
-    let glimpses = shared.deployer.glimpses(&found).await?;
+    let glimpses = shared.deployer.glimpses(&found, Depth::Brief).await?;
     let unseen = glimpses.iter().filter(|glimpse| glimpse.seen != SeenWhen::Now).count();
     let (seen, states): (Vec<SeenWhen>, Vec<api::Service>) = glimpses.into_iter().map(|glimpse| (glimpse.seen, glimpse.state)).unzip();
     let states = shared.watcher.dressed(states).await?;

@@ -29,6 +29,7 @@ use crate::http::dashboard::words;
 use crate::http::dashboard::words::Moment;
 use crate::http::dashboard::words::Pill;
 use crate::http::dashboard::words::Tone;
+use crate::http::dashboard::words::sentence;
 use crate::http::dashboard::words::spaced;
 use crate::http::dashboard::words::span;
 use crate::http::error::ApiError;
@@ -38,6 +39,7 @@ use crate::model::ServiceName;
 use crate::model::State;
 use crate::model::Verb;
 use crate::orders;
+use crate::orders::Depth;
 use crate::orders::Glimpse;
 use crate::orders::SeenWhen;
 use crate::store::Deployment;
@@ -145,7 +147,7 @@ pub(in crate::http) async fn show(page: Page<SeeService>, shared: web::Data<Shar
     if state.as_ref().is_some_and(|state| !known().any(|name| name == state)) {
         return Err(ApiError::bad_request("There is no such state; choose one of the list.").into());
     }
-    let Some(Glimpse { state: now, seen }) = shared.deployer.glimpses(&[Arc::clone(&service)]).await?.pop() else {
+    let Some(Glimpse { state: now, seen }) = shared.deployer.glimpses(&[Arc::clone(&service)], Depth::Whole).await?.pop() else {
         return Err(ApiError::not_found("There is no such service.").into());
     };
     let Some(now) = shared.watcher.dressed(vec![now]).await?.pop() else {
@@ -208,12 +210,6 @@ fn standing_said(now: &api::Service) -> Option<(Tone, String, Option<String>)> {
     }
     let held = now.held.as_ref()?;
     Some((Tone::Warn, sentence(held.split("; `").next().unwrap_or(held)), None))
-}
-
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().map(|first| first.to_uppercase().to_string());
-    format!("{}{}.", first.unwrap_or_default(), letters.as_str().trim_end_matches('.'))
 }
 
 fn acts(viewer: &Viewer, now: &api::Service) -> Vec<Act> {

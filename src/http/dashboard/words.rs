@@ -139,6 +139,13 @@ impl Moment {
     }
 }
 
+/// `text` with an upper-case letter at its begin and a full stop at its end.
+pub(super) fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string());
+    format!("{}{}.", first.unwrap_or_default(), letters.as_str().trim_end_matches('.'))
+}
+
 /// A length of time as people say it: `340 ms`, `4.2 s`, `3 min 5 s`, `2 h 10 min`.
 pub(super) fn span(ms: i64) -> String {
     let ms = ms.max(0);

@@ -34,6 +34,10 @@
   if (zone) zone.textContent = Intl.DateTimeFormat().resolvedOptions().timeZone;
   localise(document);
 
+  // On a narrow screen the bar may be longer than it is wide.
+  const tab = document.querySelector(".tabs [aria-current]");
+  if (tab) tab.parentElement.scrollLeft = tab.offsetLeft - (tab.parentElement.clientWidth - tab.offsetWidth) / 2;
+
   // A menu closes by Escape and by a click beside it.
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;

@@ -30,6 +30,7 @@ use crate::model::DeploymentId;
 use crate::model::OrderKind;
 use crate::model::RollbackTo;
 use crate::model::ServiceName;
+use crate::orders::Depth;
 
 /// What is chosen and typed.
 #[derive(Debug, Default, Deserialize)]
@@ -116,7 +117,7 @@ async fn made(
 ) -> Result<HttpResponse, PageError> {
     let config = shared.config.now();
     let Some(service) = config.service(name) else { return Err(ApiError::not_found("There is no such service.").into()) };
-    let glimpse = shared.deployer.glimpses(&[Arc::clone(service)]).await?.pop();
+    let glimpse = shared.deployer.glimpses(&[Arc::clone(service)], Depth::Whole).await?.pop();
     let Some(now) = glimpse.map(|glimpse| glimpse.state) else { return Err(ApiError::not_found("There is no such service.").into()) };
     let chosen = match form.to.as_str() {
         "" => now.rollback_candidates.iter().find(|one| !one.left),
