@@ -4,7 +4,10 @@
     bench/load.py TAGALONG [DEPLOYMENTS] [SECONDS] [DATABASE…]      default 1000000 60 sqlite postgres
 
 start        from the start of the program to its first answer
-pages        the 99th percentile of each page and list, one reader, and the processor time of one, which does not depend on the load
+pages        the 99th percentile of each list and view of the API, one reader, and the processor time of one, which does not depend on
+             the load
+dashboard    the same of the pages for people, by somebody who is logged in: the first one after the start, the first ones after a
+             while, which find nothing in mind, the 99th percentile of those that follow, and how large they are
 idle         the processor time that it takes while nobody asks for anything
 sweep        half of the store is older than it is kept for: orders come at their times while that is forgotten; the slowest answer,
              and how large the log of SQLite becomes
@@ -13,7 +16,7 @@ Printed: each figure, its limit, and the machine's load meanwhile, for on a mach
 holds on a quiet one. The engine is a stand-in, so that what is measured is the store and what asks it. It ends with 1 when a limit
 is missed; with fewer deployments than a million the figures are printed only, and it ends with 1 when something went wrong.
 """
-import http.client, json, os, pathlib, re, secrets, shutil, signal, socket, sqlite3, statistics, subprocess, sys, tempfile, threading, time
+import http.client, json, os, pathlib, re, secrets, shutil, signal, socket, sqlite3, statistics, subprocess, sys, tempfile, threading, time, urllib.parse
 
 here = pathlib.Path(__file__).resolve().parent
 tagalong = os.path.abspath(sys.argv[1])
@@ -44,7 +47,7 @@ def hold(database, what, figure, limit, unit, beside=""):
     kept = figure <= limit
     if not kept:
         missed.append(f"{what} ({database})")
-    print(f"{database:<9} {what:<34} {'pass' if kept else 'FAIL'}  {figure:9.2f} {unit}, limit {limit:g} {unit}{beside}; load {os.getloadavg()[0]:.1f}", flush=True)
+    print(f"{database:<9} {what:<34} {'pass' if kept else 'FAIL'}  {figure:9.2f} {unit}, limit {limit:g} {unit}, {figure / limit:.2f} of it{beside}; load {os.getloadavg()[0]:.1f}", flush=True)
 
 
 class Sqlite:
@@ -129,7 +132,7 @@ class Server:
     def __init__(self, work, database, days):
         self.port = free_port()
         stacks = [work / f"s{number}" for number in range(configured)] + [work / "quiet"]
-        text = f'version = 1\n[server]\nlisten = ["127.0.0.1:{self.port}"]\nsocket = ""\ndata_dir = "{work}/data"\nmax_waiting = 100000\n'
+        text = f'version = 1\n[server]\nlisten = ["127.0.0.1:{self.port}"]\nsocket = "{work}/tagalong.sock"\ndata_dir = "{work}/data"\nmax_waiting = 100000\n'
         text += f'[retention]\njournal_days = {days}\ndeliveries_days = {min(days, 365)}\n{database.config}[docker]\nprogram = "{work}/docker"\n'
         text += '[[key]]\nid = "load"\ntoken_file = "load.token"\nscopes = ["deploy:*", "read"]\n'
         for stack in stacks:
@@ -144,6 +147,8 @@ class Server:
         self.program = subprocess.Popen([tagalong, "--config", str(work / "tagalong.toml"), "serve"], stdout=self.log, stderr=self.log)
         self.wait_for(began)
         self.line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        self.control = [tagalong, "--socket", str(work / "tagalong.sock"), "user"]
+        self.cookie = None
 
     def wait_for(self, began):
         while True:
@@ -166,6 +171,29 @@ class Server:
         answer = self.line.getresponse()
         text = answer.read()
         return (time.monotonic() - began) * 1000, answer.status, text
+
+    def log_in(self):
+        """Somebody who may read everything is logged in, and opens pages from now on."""
+        subprocess.run(self.control + ["add", "ada", "--scope", "read"], check=True, **quiet)
+        code = subprocess.run(self.control + ["code", "ada"], check=True, capture_output=True, text=True).stdout.split()[0]
+        headers = {"content-type": "application/x-www-form-urlencoded", "sec-fetch-site": "same-origin"}
+        self.line.request("POST", "/login", urllib.parse.urlencode({"code": code}), headers)
+        answer = self.line.getresponse()
+        answer.read()
+        if answer.status != 303:
+            sys.exit(f"the login got {answer.status}")
+        self.cookie = answer.getheader("set-cookie").split(";")[0]
+
+    def open_page(self, path):
+        """The time that a page takes, ms, and its text."""
+        began = time.monotonic()
+        self.line.request("GET", path, headers={"cookie": self.cookie})
+        answer = self.line.getresponse()
+        text = answer.read()
+        took = (time.monotonic() - began) * 1000
+        if answer.status != 200:
+            sys.exit(f"{path}: {answer.status} {text[:500]}")
+        return took, text
 
     def processor_ms(self):
         tasks = pathlib.Path(f"/proc/{self.program.pid}/task").glob("*/schedstat")
@@ -210,6 +238,31 @@ def pages(database, server):
         work = (server.processor_ms() - before) / reads
         beside = f", median {statistics.median(took):.2f} ms, processor {work:.2f} ms"
         hold(database.name, f"p99 of {what}", took[len(took) * 99 // 100], 20, "ms", beside)
+
+
+def dashboard(database, server):
+    """People's pages, on a server that has just started: nothing is in mind yet."""
+    server.log_in()
+    middle = f"01{many // 2:024d}"
+    asked = {"overview": "/", "deployments": "/deployments", "deployments that are live": "/deployments?state=live",
+             "service": "/services/s1", "service without any": "/services/quiet", "deployment": f"/deployments/{middle}",
+             "incidents": "/incidents", "data": "/data", "agents": "/agents", "audit": "/audit", "keys": "/keys"}
+    for what, path in asked.items():
+        first, text = server.open_page(path)
+        hold(database.name, f"first page: {what}", first, 100, "ms")
+        hold(database.name, f"size of a page: {what}", len(text) / 1024, 100, "KiB")
+    for what, path in asked.items():
+        before, took = server.processor_ms(), []
+        for _ in range(reads // 2):
+            took.append(server.open_page(path)[0])
+        took.sort()
+        work = (server.processor_ms() - before) / len(took)
+        hold(database.name, f"p99 of a page: {what}", took[len(took) * 99 // 100], 100, "ms", f", median {statistics.median(took):.2f} ms, processor {work:.2f} ms")
+    # What is kept in mind for a while is old by then, and the connection too.
+    server.line.close()
+    time.sleep(40)
+    for what in ["overview", "service"]:
+        hold(database.name, f"a page after a while: {what}", server.open_page(asked[what])[0], 100, "ms")
 
 
 def idle(database, server):
@@ -273,6 +326,7 @@ def measure(kind):
         print(f"{database.name:<9} {many} deployments and {5 * many} lines, {database.size() / (1 << 20):.0f} MiB, made in {time.monotonic() - began:.0f} s", flush=True)
         server = Server(work, database, 36500)
         hold(database.name, "start", server.started_ms, 200, "ms")
+        dashboard(database, server)
         pages(database, server)
         idle(database, server)
         server.stop()

@@ -170,7 +170,7 @@ impl Deployer {
         let [agent] = service.stack.agents() else { return self.state_of_several(service, recorded, until).await };
         match self.seen_by(agent, service, until).await {
             Ok(seen) => {
-                let mut state = unseen(service, recorded, "");
+                let mut state = on_record(service, recorded, "");
                 state.running = state.running.or(seen.running);
                 state.waiting = state.waiting.or(seen.waiting);
                 state.held = state.held.or(seen.held);
@@ -189,7 +189,7 @@ impl Deployer {
                     ..state
                 }
             }
-            Err(why) => unseen(service, recorded, &why.to_string()),
+            Err(why) => on_record(service, recorded, &why.to_string()),
         }
     }
 
@@ -208,7 +208,7 @@ impl Deployer {
 }
 
 /// What the record alone says; `why` nothing is seen.
-pub(super) fn unseen(service: &Service, recorded: &Recorded, why: &str) -> api::Service {
+pub(super) fn on_record(service: &Service, recorded: &Recorded, why: &str) -> api::Service {
     let verified: Vec<&Deployment> = recorded.verified.iter().flatten().collect();
     let live = recorded.live();
     let older = state::older(live, &verified, service.keep);

@@ -11,6 +11,7 @@ mod codes;
 mod elsewhere;
 mod enqueue;
 mod freeze;
+mod glimpse;
 mod guards;
 mod holidays;
 mod met;
@@ -21,6 +22,7 @@ mod sample;
 mod seen;
 mod several;
 mod shown;
+mod sights;
 mod standing;
 mod state;
 mod sweep;
@@ -43,6 +45,7 @@ use text::Secret;
 use tokio::sync::Notify;
 use tokio::sync::OnceCell;
 
+use crate::api;
 use crate::clock;
 use crate::config::Config;
 use crate::config::Live;
@@ -56,12 +59,14 @@ use crate::model::ServiceName;
 use crate::orders::places::Places;
 use crate::orders::seen::Offered;
 use crate::orders::seen::Seen;
+use crate::orders::sights::Sights;
 use crate::orders::unsent::UnsentCodes;
 use crate::results::Results;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
 pub use approve::Form;
+pub use glimpse::{Depth, Glimpse, SeenWhen};
 pub use guards::at_the_door;
 pub use holidays::holidays;
 pub use standing::Fault;
@@ -88,6 +93,10 @@ pub struct Deployer {
     places: Mutex<Places>,
     /// For those who ask how a service stands: by whether something changes its stack, and whether its images are wanted.
     seen: Looks<(ServiceName, bool, bool), Arc<Seen>>,
+    /// How services stood when somebody looked last, for pages.
+    glimpsed: Sights<(ServiceName, Depth), api::Service>,
+    /// What services could be deployed with when somebody looked last, for pages.
+    offered_last: Sights<ServiceName, Option<Arc<Offered>>>,
     /// For those who ask for a service's tags.
     offered: Looks<ServiceName, Arc<Offered>>,
     /// The forges that are asked about checks.
@@ -133,6 +142,8 @@ impl Deployer {
             running: Mutex::default(),
             places: Mutex::default(),
             seen: Looks::default(),
+            glimpsed: Sights::default(),
+            offered_last: Sights::default(),
             offered: Looks::default(),
             ended: Notify::new(),
             asking: Mutex::default(),

@@ -10,7 +10,7 @@ use crate::config::Service;
 use crate::model::AgentName;
 use crate::model::State;
 use crate::orders::Deployer;
-use crate::orders::elsewhere::unseen;
+use crate::orders::elsewhere::on_record;
 use crate::orders::standing;
 use crate::store::Deployment;
 use crate::store::HostRun;
@@ -22,7 +22,7 @@ impl Deployer {
     pub(super) async fn state_of_several(&self, service: &Service, recorded: &Recorded, until: Instant) -> api::Service {
         let agents = service.stack.agents();
         let seen = join_all(agents.iter().map(|agent| self.seen_by(agent, service, until))).await;
-        let mut state = unseen(service, recorded, "");
+        let mut state = on_record(service, recorded, "");
         let mut away = Vec::new();
         for (agent, seen) in agents.iter().zip(seen) {
             let live = self.store.live_on_host(&service.name, agent).await;

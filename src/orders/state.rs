@@ -1,8 +1,13 @@
 //! The state of a service, for people and programs.
 
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use process::Cancel;
 use tokio::time::Instant;
 use tokio::time::timeout_at;
@@ -41,7 +46,7 @@ use crate::store::StoreError;
 /// How old what is observed may be while nothing changes the stack.
 const AGE: Duration = Duration::from_secs(30);
 /// How long one who asks how things stand waits for the engine or a disk, for all services together.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a disk has for the files of one stack, however long the services before it took.
 const MOMENT: Duration = Duration::from_millis(250);
 
@@ -51,19 +56,51 @@ impl Deployer {
     /// # Errors
     /// When the database does not answer. An engine that does not answer is said in `standing` and in `blocked`.
     pub async fn states(&self, services: &[&Service]) -> Result<Vec<api::Service>, StoreError> {
-        let mut states = Vec::with_capacity(services.len());
-        let config = self.config.now();
-        let owed = self.results.owed().await?;
         let all = self.recorded(services).await?;
-        let until = Instant::now() + PATIENCE;
-        for (service, recorded) in services.iter().zip(&all) {
-            let owed =
-                owed.iter().filter(|debt| results::is_for(debt, &service.name)).filter_map(|debt| owed_result(&config, debt)).collect();
-            let state = self.state(service, recorded, until).await;
-            let guards = met::guards(&config, service, state.held.as_deref(), until).await;
-            states.push(api::Service { guards, owed, ..state });
+        let asked: Vec<_> = services.iter().zip(&all).enumerate().map(|(at, (service, recorded))| (at, *service, recorded)).collect();
+        let mut states = Vec::with_capacity(services.len());
+        self.look_at_each(&asked, Instant::now() + PATIENCE, |at, state| states.push((at, state))).await?;
+        states.sort_by_key(|(at, _)| *at);
+        Ok(states.into_iter().map(|(_, state)| state).collect())
+    }
+
+    /// Looks at services with their numbers and their records, and tells how each stands as soon as it is known. Those of this host have
+    /// one daemon, which is asked for one after the other; hosts elsewhere do not wait for each other.
+    pub(super) async fn look_at_each(
+        &self,
+        asked: &[(usize, &Service, &Recorded)],
+        until: Instant,
+        tell: impl FnMut(usize, api::Service) + Send,
+    ) -> Result<(), StoreError> {
+        let owed = self.results.owed().await?;
+        let tell = Mutex::new(tell);
+        let told = |at: usize, state: api::Service| tell.lock().unwrap_or_else(PoisonError::into_inner)(at, state);
+        let mut there = FuturesUnordered::new();
+        let mut here = Vec::new();
+        for (at, service, recorded) in asked.iter().copied() {
+            let look = self.look_at_one(&owed, service, recorded, until).boxed();
+            if service.stack.agent().is_none() { here.push((at, look)) } else { there.push(async move { (at, look.await) }) }
         }
-        Ok(states)
+        let here = async {
+            for (at, look) in here {
+                told(at, look.await);
+            }
+        };
+        let there = async {
+            while let Some((at, state)) = there.next().await {
+                told(at, state);
+            }
+        };
+        tokio::join!(here, there);
+        Ok(())
+    }
+
+    async fn look_at_one(&self, owed: &[Debt], service: &Service, recorded: &Recorded, until: Instant) -> api::Service {
+        let config = self.config.now();
+        let owed = owed.iter().filter(|debt| results::is_for(debt, &service.name)).filter_map(|debt| owed_result(&config, debt)).collect();
+        let state = self.state(service, recorded, until).await;
+        let guards = met::guards(&config, service, state.held.as_deref(), until).await;
+        api::Service { guards, owed, ..state }
     }
 
     async fn state(&self, service: &Service, recorded: &Recorded, until: Instant) -> api::Service {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use process::Cancel;
 
 use crate::api::KnownTag;
@@ -34,23 +35,17 @@ impl Deployer {
     /// # Errors
     /// When the database does not answer.
     pub async fn tags(&self, service: &Service) -> Result<Tags, StoreError> {
+        let offered = self.offer(service).await?;
         let verified = self.store.verified(&service.name).await?;
-        // The images of a service are built and tagged together.
-        let Some(repository) = service.stack.pins().first().map(|pin| &pin.image) else {
-            return Ok(Tags { tags: Vec::new(), has_more: false, registry_fault: None });
-        };
-        let mut tags = known(&verified, repository);
-        let look = async { Arc::new(self.look_at_offer(service, repository, &tags).await) };
-        let offered = self.offered.share(service.name.clone(), look).await;
-        let registry_fault = offered.listed.as_ref().err().cloned();
-        let has_more = offered.listed.as_ref().is_ok_and(|listed| listed.has_more);
-        if let Ok(listed) = &offered.listed {
-            join(&mut tags, listed);
-        }
-        for tag in &mut tags {
-            tag.on_host = offered.images.as_ref().and_then(|images| is_on_host(images, repository, tag));
-        }
-        Ok(Tags { tags, has_more, registry_fault })
+        Ok(tags_of(service, &verified, offered.as_deref()))
+    }
+
+    /// What there is for `service` to be deployed with; none: it pins no image.
+    pub(super) async fn offer(&self, service: &Service) -> Result<Option<Arc<Offered>>, StoreError> {
+        let Some(repository) = repository_of(service) else { return Ok(None) };
+        let known = known(&self.store.verified(&service.name).await?, repository);
+        let look = self.look_at_offer(service, repository, &known).map(Arc::new).boxed();
+        Ok(Some(self.offered.share(service.name.clone(), look).await))
     }
 
     async fn look_at_offer(&self, service: &Service, repository: &Repository, known: &[KnownTag]) -> Offered {
@@ -111,6 +106,26 @@ impl Deployer {
         let looks = registries.look_at(repository, &wanted, platform).await?;
         Ok(Listed { tags, has_more, looks: wanted.into_iter().zip(looks).collect() })
     }
+}
+
+/// The images of a service are built and tagged together.
+fn repository_of(service: &Service) -> Option<&Repository> {
+    service.stack.pins().first().map(|pin| &pin.image)
+}
+
+/// The tags of `service`: those that were verified here, with what else is offered where that is known.
+pub(super) fn tags_of(service: &Service, verified: &[Result<Deployment, StoreError>], offered: Option<&Offered>) -> Tags {
+    let Some(repository) = repository_of(service) else { return Tags { tags: Vec::new(), has_more: false, registry_fault: None } };
+    let mut tags = known(verified, repository);
+    let Some(offered) = offered else { return Tags { tags, has_more: false, registry_fault: None } };
+    if let Ok(listed) = &offered.listed {
+        join(&mut tags, listed);
+    }
+    for tag in &mut tags {
+        tag.on_host = offered.images.as_ref().and_then(|images| is_on_host(images, repository, tag));
+    }
+    let has_more = offered.listed.as_ref().is_ok_and(|listed| listed.has_more);
+    Tags { tags, has_more, registry_fault: offered.listed.as_ref().err().cloned() }
 }
 
 /// The tags that were verified here, each as it was last, newest first.

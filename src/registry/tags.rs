@@ -54,17 +54,17 @@ impl Registries {
     ) -> Result<Vec<Result<Tagged, RegistryError>>, RegistryError> {
         use futures_util::StreamExt as _;
         let session = self.session(image, &reference(image, None, None)).await?;
-        let looks = tags.iter().map(|tag| {
-            let mut session = session.clone();
-            let reference = reference(image, Some(tag), None);
-            async move {
-                resolve_tag(&mut session, tag, platform)
-                    .await
-                    .map_err(|fault| explain(fault, &reference, &Place::of(&session.host, session.is_plain)))
-            }
-        });
+        let mut looks = Vec::with_capacity(tags.len());
+        for tag in tags {
+            looks.push(look_at_tag(session.clone(), image, tag, platform));
+        }
         Ok(futures_util::stream::iter(looks).buffered(AT_ONCE).collect().await)
     }
+}
+
+async fn look_at_tag(mut session: Session, image: &Repository, tag: &Tag, platform: (&str, &str)) -> Result<Tagged, RegistryError> {
+    let seen = resolve_tag(&mut session, tag, platform).await;
+    seen.map_err(|fault| explain(fault, &reference(image, Some(tag), None), &Place::of(&session.host, session.is_plain)))
 }
 
 async fn resolve_tag(session: &mut Session, tag: &Tag, platform: (&str, &str)) -> Result<Tagged, Fault> {

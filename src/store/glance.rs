@@ -1,5 +1,7 @@
 //! What the dashboard shows of many deployments at once: few columns of each, so that a page about all services is made quickly.
 
+use std::collections::HashMap;
+
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
@@ -7,12 +9,20 @@ use crate::model::DeploymentId;
 use crate::model::OrderKind;
 use crate::model::ServiceName;
 use crate::model::Stage;
+use crate::model::WordError;
 use crate::store::Deployment;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::columns::parsed;
+use crate::store::columns::parsed_if_any;
+use crate::store::many;
 use crate::store::rows;
 use crate::store::rows::select_deployments;
+
+/// The most services that one statement names.
+const MOST_NAMED: usize = 4096;
+/// What stands for no outcome.
+const NO_OUTCOME: &str = "-";
 
 /// How one deployment of a service ended, or that it has not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,23 +82,44 @@ pub struct AuditEntry {
     pub hash: String,
 }
 
+/// Four words for each deployment; the newest come first, in whatever order a database puts them together.
+fn glances(text: &str) -> Result<Vec<Glance>, WordError> {
+    let words: Vec<&str> = text.split(' ').collect();
+    let glance = |words: &[&str; 4]| {
+        let [id, kind, state, outcome] = *words;
+        Ok(Glance {
+            id: DeploymentId::parse(id)?,
+            kind: OrderKind::parse(kind)?,
+            state: state.to_owned(),
+            outcome: Some(outcome.to_owned()).filter(|outcome| outcome != NO_OUTCOME),
+        })
+    };
+    let mut glances: Vec<Glance> = words.as_chunks().0.iter().map(glance).collect::<Result<_, WordError>>()?;
+    glances.sort_by(|a, b| b.id.cmp(&a.id));
+    Ok(glances)
+}
+
 impl Store {
-    /// The newest deployments of `service`, newest first, at most `most`.
+    /// The newest deployments of each of `services`, newest first, at most `most` of each. Services without any are not in it.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn glances(&self, service: &ServiceName, most: i64) -> Result<Vec<Glance>, StoreError> {
-        let select = "SELECT id, kind, state, outcome_name FROM deployments WHERE service = $1 ORDER BY id DESC LIMIT $2";
-        let rows = self.gate.fetch_all(sqlx::query(select).bind(service.as_str()).bind(most)).await?;
-        let glance = |row: &AnyRow| {
-            Ok(Glance {
-                id: parsed(row, "deployments", "id", DeploymentId::parse)?,
-                kind: parsed(row, "deployments", "kind", OrderKind::parse)?,
-                state: row.try_get("state")?,
-                outcome: row.try_get("outcome_name")?,
-            })
-        };
-        rows.iter().map(glance).collect()
+    pub async fn glances(&self, services: &[&ServiceName], most: i64) -> Result<HashMap<ServiceName, Vec<Glance>>, StoreError> {
+        let select = "SELECT asked.column1 AS service, asked.column1 AS id,
+             (SELECT string_agg(newest.words, ' ') FROM (SELECT id || ' ' || kind || ' ' || state || ' ' || COALESCE(outcome_name, '-') AS words
+                FROM deployments WHERE service = asked.column1 ORDER BY deployments.id DESC LIMIT $1) AS newest) AS glances
+             FROM";
+        let mut found = HashMap::new();
+        for part in services.chunks(MOST_NAMED) {
+            let names = many::padded(part);
+            let each = many::each(select, 2, names.len()).bind(most);
+            for row in self.gate.fetch_all(names.iter().fold(each, |each, name| each.bind(name.as_str()))).await? {
+                let service = parsed(&row, "deployments", "service", ServiceName::parse)?;
+                let glances = parsed_if_any(&row, "deployments", "glances", glances)?.unwrap_or_default();
+                found.insert(service, glances);
+            }
+        }
+        Ok(found)
     }
 
     /// What has ended since `since_ms`, the last first, at most `most`.

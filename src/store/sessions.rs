@@ -147,6 +147,18 @@ impl Store {
         self.gate.fetch_all(find.bind(user.as_str())).await?.iter().map(read).collect()
     }
 
+    /// Every session, by user and the newest first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn sessions(&self) -> Result<Vec<Session>, StoreError> {
+        let all = sqlx::query(
+            "SELECT s.*, u.scopes, u.disabled FROM sessions AS s LEFT JOIN users AS u ON u.name = s.by_user
+             ORDER BY s.by_user, s.created_ms DESC",
+        );
+        self.gate.fetch_all(all).await?.iter().map(read).collect()
+    }
+
     /// Notes that the session with this digest is used at `now_ms` (ms since 1970).
     ///
     /// # Errors

@@ -93,12 +93,32 @@ async fn enrol(rig: &Rig, shown: &Value) -> Answer {
 
 impl Host {
     pub(crate) async fn enrolled(rig: &Rig, name: &str) -> Self {
+        Self::by(rig, &code(rig, name).await).await
+    }
+
+    /// With the code that a page shows.
+    pub(crate) async fn enrolled_by(rig: &Rig, code: &str) -> Self {
+        Self::by(rig, &EnrolmentCode::parse(code).unwrap()).await
+    }
+
+    async fn by(rig: &Rig, code: &EnrolmentCode) -> Self {
         let keys = KeyPair::new().unwrap();
-        let answer = enrol(rig, &showing(&code(rig, name).await, &keys)).await;
+        let answer = enrol(rig, &showing(code, &keys)).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
         let answer: api::Enrolled = serde_json::from_str(&answer.text).unwrap();
         let mine = Identity { name: Some(answer.name), keys, next: None, control: Some(answer.control) };
         Self { mine, machine: machine_id(), life: "0f".repeat(16) }
+    }
+
+    /// Somebody comes with its keys from another machine, and is refused.
+    pub(crate) async fn is_copied(&self, rig: &Rig) {
+        let elsewhere = Opening { machine: MachineId::of([7; 16]), ..self.opening() };
+        assert_eq!(dial(rig, Some(&elsewhere.header(&self.mine.keys)), SUBPROTOCOL).await.err(), Some(refused(403, "agent_clone")));
+    }
+
+    /// Whether its line is opened, or the status of the refusal.
+    pub(crate) async fn connect_status(&self, rig: &Rig) -> Result<(), u16> {
+        dial(rig, Some(&self.opening().header(&self.mine.keys)), SUBPROTOCOL).await.map(drop).map_err(|(status, _)| status)
     }
 
     pub(crate) fn opening(&self) -> Opening {

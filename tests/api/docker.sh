@@ -6,6 +6,10 @@
 if [ "$1" = events ]; then
     exec sleep 3600
 fi
+# A daemon that takes calls and answers none of them.
+if [ -n "${DOCKER_CONFIG:-}" ] && [ -e "$DOCKER_CONFIG/hang" ]; then
+    exec sleep 60
+fi
 # In one write, since several are called at a time.
 call=$(printf '%s\n' "$@" -- && env && echo '==')
 printf '%s\n' "$call" >>calls

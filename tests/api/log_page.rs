@@ -1,7 +1,9 @@
-//! The log of the dashboard in a real Chromium: `tests/rig/log.mjs` looks at it, and here is the server whose lines it asks for.
+//! The log of the dashboard in a real Chromium, and in Firefox where that is installed: `tests/rig/log.mjs` and `firefox.mjs` look at it,
+//! and here is the server whose lines they ask for.
 
 use std::process::Stdio;
 
+use serde_json::Value;
 use serde_json::json;
 use tagalong::model::LineDraft;
 use tagalong::model::LineKind;
@@ -53,9 +55,26 @@ async fn write(rig: &Rig, id: &str, lines: std::ops::RangeInclusive<i64>) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+/// Runs a script, and writes the lines that it asks for.
 #[allow(clippy::disallowed_methods, reason = "a test may start what it needs")]
-async fn the_log_in_chromium() {
+async fn looks(rig: &Rig, script: &str, told: &Value, live: &str, written: &mut i64) {
+    let script = format!("{}/tests/rig/{script}", env!("CARGO_MANIFEST_DIR"));
+    let mut looking = tokio::process::Command::new("node");
+    looking.args([script, told.to_string()]).args(std::env::var("LOG_TEST").ok()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut looking = looking.kill_on_drop(true).spawn().expect("node; `tests/rig/install.sh browser` installs what this needs");
+    let mut replies = looking.stdin.take().unwrap();
+    let mut asked = BufReader::new(looking.stdout.take().unwrap()).lines();
+    while let Some(line) = asked.next_line().await.unwrap() {
+        let more: i64 = line.strip_prefix("write ").expect("what it asks for").parse().unwrap();
+        write(rig, live, *written + 1..=*written + more).await;
+        *written += more;
+        replies.write_all(format!("{written}\n").as_bytes()).await.unwrap();
+    }
+    assert!(looking.wait().await.unwrap().success(), "what it says stands above");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_in_chromium_and_firefox() {
     let rig = Plan { socket: true, ..Plan::new(Database::Sqlite) }.start().await;
     add_user(&rig, "ada", &["read"], Some(PASSWORD)).await;
     let browser = Browser::new(&rig);
@@ -77,19 +96,15 @@ async fn the_log_in_chromium() {
         "url": format!("http://{}", rig.address()), "cookie": { "name": name, "value": value },
         "ended": ended, "lines": last, "live": live, "hostile": hostile,
     });
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rig/log.mjs");
-    let mut looking = tokio::process::Command::new("node");
-    looking.args([script, &told.to_string()]).args(std::env::var("LOG_TEST").ok()).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut looking = looking.kill_on_drop(true).spawn().expect("node; `tests/rig/install.sh browser` installs what this needs");
-    let mut replies = looking.stdin.take().unwrap();
-    let mut asked = BufReader::new(looking.stdout.take().unwrap()).lines();
-    while let Some(line) = asked.next_line().await.unwrap() {
-        let more: i64 = line.strip_prefix("write ").expect("what it asks for").parse().unwrap();
-        write(&rig, &live, written + 1..=written + more).await;
-        written += more;
-        replies.write_all(format!("{written}\n").as_bytes()).await.unwrap();
+    let mut scripts = vec!["log.mjs"];
+    if std::path::Path::new("/usr/bin/firefox-esr").exists() {
+        scripts.push("firefox.mjs");
+    } else {
+        println!("Firefox is not installed; its part is left out");
     }
-    assert!(looking.wait().await.unwrap().success(), "what it says stands above");
+    for script in scripts {
+        looks(&rig, script, &told, &live, &mut written).await;
+    }
     drop((gates, browser));
     rig.finish().await;
 }

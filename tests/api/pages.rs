@@ -29,7 +29,7 @@ fn plan(database: Database) -> Plan {
 
 async fn started(database: Database) -> Rig {
     let rig = plan(database).start().await;
-    add_user(&rig, "ada", &["deploy:*", "rollback:*", "approve:*", "read"], Some(PASSWORD)).await;
+    add_user(&rig, "ada", &["deploy:*", "rollback:*", "approve:*", "reload:*", "read"], Some(PASSWORD)).await;
     add_user(&rig, "reader", &["read"], Some(PASSWORD)).await;
     rig
 }
@@ -52,7 +52,16 @@ fn pages() -> Vec<String> {
         ["/", "/?q=we", "/?after=db", "/deployments", "/deployments?service=web&state=done", "/incidents", "/incidents?all=1", "/data"];
     let more =
         ["/keys", "/audit", "/services/web", "/services/db", "/services/web/deploy", "/services/web/rollback", "/services/web/repair"];
-    let rest = ["/services/web/adopt", "/services/web/resume", "/services/web?state=live"];
+    let rest = [
+        "/services/web/adopt",
+        "/services/web/resume",
+        "/services/web?state=live",
+        "/agents",
+        "/agents?q=x",
+        "/agents/new",
+        "/users",
+        "/users/new",
+    ];
     all.into_iter().chain(more).chain(rest).map(str::to_owned).collect()
 }
 

@@ -22,7 +22,7 @@ const links = await first.goto(`${base}/deployments`).then(() => first.locator("
 console.log(`${links.length} deployments`);
 const undone = await first.goto(`${base}/deployments?state=rolled_back&service=shop`).then(() => first.locator("a[href^='/deployments/']").first().getAttribute("href")).catch(() => links[0]);
 const pages = { overview: "/", deployments: "/deployments", service: "/services/shop", deployment: undone, deploy: "/services/shop/deploy", rollback: "/services/shop/rollback",
-  incidents: "/incidents?all=1", data: "/data", keys: "/keys", audit: "/audit", operator: "/services/accounts", long: "/services/datenschutzgrundverordnungsauskunft" };
+  incidents: "/incidents?all=1", agents: "/agents", users: "/users", data: "/data", keys: "/keys", audit: "/audit", operator: "/services/accounts", long: "/services/datenschutzgrundverordnungsauskunft" };
 for (const [size, viewport] of Object.entries(sizes)) {
   for (const colorScheme of ["light", "dark"]) {
     const context = await browser.newContext({ viewport, colorScheme, deviceScaleFactor: 1, storageState: state, timezoneId: "Europe/Berlin", locale: "en-GB", reducedMotion: "reduce" });
@@ -38,6 +38,8 @@ for (const [size, viewport] of Object.entries(sizes)) {
       if (only && !only.includes(name)) continue;
       const answer = await page.goto(base + path);
       if (!answer.ok()) { faults += 1; console.log(`${path}: ${answer.status()}`); }
+      // What was not seen yet is asked for again by the page itself.
+      await page.waitForFunction(() => !/not seen yet|has not answered|said nothing|are being made|being looked at/.test(document.body.innerText), null, { timeout: 60000 });
       const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
       if (wide > 0) { faults += 1; console.log(`${name} ${size}: ${wide} px too wide`); }
       await page.screenshot({ path: `${folder}/${name}-${size}-${colorScheme}.png`, fullPage: process.env.FULL === "1" });

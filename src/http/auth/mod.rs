@@ -47,6 +47,6 @@ pub(super) use proven::{Ask, Call, Json, Line, NoBody, Proven};
 pub(super) use reload::{Told, Unproven};
 pub(super) use right::Right;
 pub use scheme::{Shown, sign};
-pub(super) use session::{Session, counts_at};
+pub(super) use session::{Session, counts_at, scopes_of_session};
 pub(super) use socket::{Entrant, Opening, Unnamed};
 pub(super) use viewer::{Change, Fields, Page, PageError, Viewer, once};

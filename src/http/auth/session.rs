@@ -80,7 +80,7 @@ impl Session {
 async fn current(shared: &Shared, config: &Config, digest: &str) -> Result<Option<(store::Session, Vec<Scope>)>, StoreError> {
     let found = shared.store.session(digest).await?.filter(|found| counts_at(&config.dashboard, found, clock::now_ms()));
     Ok(found.and_then(|found| {
-        let scopes = scopes(&config.dashboard, &found)?;
+        let scopes = scopes_of_session(&config.dashboard, &found)?;
         Some((found, scopes))
     }))
 }
@@ -92,7 +92,7 @@ pub(in crate::http) fn counts_at(dashboard: &Dashboard, session: &store::Session
 }
 
 /// What the user of a session may do as the configuration is now; none: the user may not be logged in.
-fn scopes(dashboard: &Dashboard, session: &store::Session) -> Option<Vec<Scope>> {
+pub(in crate::http) fn scopes_of_session(dashboard: &Dashboard, session: &store::Session) -> Option<Vec<Scope>> {
     match &session.right {
         SessionRight::Scopes(scopes) => Some(scopes.clone()),
         SessionRight::MemberOf(member_of) => {

@@ -17,6 +17,7 @@ use crate::clock;
 use crate::http::Shared;
 use crate::http::auth::attempt::Attempt;
 use crate::http::auth::attempt::ReadBody;
+use crate::http::auth::need::Needs;
 use crate::http::auth::proof::Proof;
 use crate::http::auth::proven::Ask;
 use crate::http::auth::proven::Body;
@@ -136,6 +137,11 @@ impl Viewer {
         self.session.scopes.iter().any(|mine| mine.covers(scope))
     }
 
+    /// Whether the user may do all that `needs` says.
+    pub(in crate::http) fn may_all(&self, needs: &Needs) -> bool {
+        needs.scopes.iter().all(|scope| self.may(scope))
+    }
+
     /// Whether the user may do `verb` to `service`.
     pub(in crate::http) fn may_on(&self, verb: Verb, service: &ServiceName) -> bool {
         self.may(&Scope::on(verb, service))
@@ -151,6 +157,11 @@ impl Viewer {
     pub(in crate::http) fn query<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         let query = web::Query::<T>::from_query(self.request.query_string());
         query.map(web::Query::into_inner).map_err(|error| ApiError::bad_request(format!("The query string is not valid: {error}.")))
+    }
+
+    /// A code that was typed is wrong, which counts as a failed attempt of the address.
+    pub(in crate::http) fn guessed_wrong(&self, shared: &Shared) {
+        self.guess().was_wrong(shared);
     }
 
     /// For what can be guessed.

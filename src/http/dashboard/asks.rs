@@ -12,10 +12,14 @@ use crate::http::auth::Fields;
 use crate::http::auth::Needs;
 use crate::http::auth::NoBody;
 use crate::http::error::ApiError;
+use crate::http::people;
+use crate::model::AgentName;
+use crate::model::DatasetName;
 use crate::model::DeploymentId;
 use crate::model::OrderKind;
 use crate::model::ServiceName;
 use crate::model::Target;
+use crate::model::UserName;
 use crate::model::Verb;
 use crate::store::Deployment;
 
@@ -67,6 +71,94 @@ impl Ask for SeeAll {
 
     fn needs(&self) -> Needs {
         Needs::to_read(Target::Everything)
+    }
+}
+
+/// The hosts of agents.
+#[derive(Debug)]
+pub(in crate::http) struct SeeAgents;
+
+impl Ask for SeeAgents {
+    const VERB: Verb = Verb::Read;
+    type Body = NoBody;
+
+    async fn read(_: &Call<'_>, _: NoBody) -> Result<Self, ApiError> {
+        Ok(Self)
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::to_read(Target::Services)
+    }
+}
+
+/// What operators do about agents: about the one of the path, where there is one.
+#[derive(Debug)]
+pub(in crate::http) struct OverAgents<F> {
+    pub(super) name: Option<AgentName>,
+    pub(super) form: F,
+}
+
+impl<F: DeserializeOwned> Ask for OverAgents<F> {
+    const VERB: Verb = Verb::Rollback;
+    type Body = Fields<F>;
+
+    async fn read(call: &Call<'_>, body: Self::Body) -> Result<Self, ApiError> {
+        let name = Some(call.part("name")).filter(|name| !name.is_empty());
+        let missing = |_| ApiError::not_found(format!("There is no agent {}.", call.part("name").escape_default()));
+        Ok(Self { name: name.map(AgentName::parse).transpose().map_err(missing)?, form: body.0 })
+    }
+
+    fn needs(&self) -> Needs {
+        to_operate_agents()
+    }
+}
+
+/// What only an operator may do about agents.
+pub(super) fn to_operate_agents() -> Needs {
+    Needs::to_act(Verb::Rollback, Target::Services, None)
+}
+
+/// What is done about users by whoever may do everything: about the one of the path, where there is one.
+#[derive(Debug)]
+pub(in crate::http) struct OverUsers<F> {
+    pub(super) name: Option<UserName>,
+    /// The session of the path.
+    pub(super) session: String,
+    pub(super) form: F,
+}
+
+impl<F: DeserializeOwned> Ask for OverUsers<F> {
+    const VERB: Verb = Verb::Rollback;
+    type Body = Fields<F>;
+
+    async fn read(call: &Call<'_>, body: Self::Body) -> Result<Self, ApiError> {
+        let name = Some(call.part("name")).filter(|name| !name.is_empty());
+        let missing = |_| people::nobody(call.part("name"));
+        Ok(Self { name: name.map(UserName::parse).transpose().map_err(missing)?, session: call.part("id").to_owned(), form: body.0 })
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::everything()
+    }
+}
+
+/// A dataset that is reloaded.
+#[derive(Debug)]
+pub(in crate::http) struct OverDataset(pub(super) DatasetName);
+
+impl Ask for OverDataset {
+    const VERB: Verb = Verb::Reload;
+    type Body = Fields<Nothing>;
+
+    async fn read(call: &Call<'_>, _: Self::Body) -> Result<Self, ApiError> {
+        let name = call.part("name");
+        let missing = || ApiError::not_found(format!("There is no dataset {}.", name.escape_default()));
+        let found = DatasetName::parse(name).map_err(|_| missing())?;
+        if call.shared().config.now().datasets.contains_key(&found) { Ok(Self(found)) } else { Err(missing()) }
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::to_act(Verb::Reload, Target::Dataset(self.0.clone()), None)
     }
 }
 

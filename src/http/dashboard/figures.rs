@@ -2,13 +2,11 @@
 //! order takes to be live.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::time::Duration;
-use std::time::Instant;
 
 use crate::clock;
+use crate::http::dashboard::kept::Kept;
+use crate::http::dashboard::kept::Patience;
 use crate::http::dashboard::plot;
 use crate::http::dashboard::plot::Bar;
 use crate::http::dashboard::words::many;
@@ -16,14 +14,13 @@ use crate::http::dashboard::words::span;
 use crate::model::OrderKind;
 use crate::store::EndedAt;
 use crate::store::Store;
-use crate::store::StoreError;
 
 const WEEK_MS: i64 = 7 * 86_400_000;
 const WEEKS: usize = 12;
 /// How many deployments figures are made of at most, the last ones.
 const MOST: i64 = 5000;
-/// For how long they are not made anew: they change slowly.
-const KEPT: Duration = Duration::from_secs(20);
+/// They change slowly, and no page waits for them where it can show older ones.
+const PATIENCE: Patience = Patience { good_for: Duration::from_secs(20), first: Duration::from_millis(40), again: Duration::ZERO };
 
 /// One figure with its plot over the last weeks.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,27 +32,23 @@ pub(super) struct Figure {
     pub(super) bars: Vec<Bar>,
 }
 
-/// The figures that were made last.
+/// What figures are made of, as it was read last.
 #[derive(Debug, Default)]
-pub(in crate::http) struct Figures(Mutex<Option<(Instant, Arc<Vec<EndedAt>>)>>);
+pub(in crate::http) struct Figures(Kept<Vec<EndedAt>>);
 
 impl Figures {
-    /// The figures over those services that are `visible`; none: nothing has ended in that time.
-    pub(super) async fn now(&self, store: &Store, visible: impl Fn(&str) -> bool) -> Result<Vec<Figure>, StoreError> {
-        let kept = {
-            let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            last.as_ref().filter(|(at, _)| at.elapsed() < KEPT).map(|(_, ended)| Arc::clone(ended))
-        };
-        let ended = if let Some(ended) = kept {
-            ended
-        } else {
-            let ended = Arc::new(store.ended_since(clock::now_ms() - WEEKS as i64 * WEEK_MS, MOST).await?);
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), Arc::clone(&ended)));
-            ended
-        };
+    /// The figures over those services that are `visible`; empty if nothing has ended in that time. None: they are being made.
+    pub(super) async fn now(&self, store: &Store, visible: impl Fn(&str) -> bool) -> Option<Vec<Figure>> {
+        let store = store.clone();
+        let ended = self.0.now(PATIENCE, || read(store)).await?;
         let seen: Vec<&EndedAt> = ended.iter().filter(|one| visible(&one.service)).collect();
-        Ok(if seen.is_empty() { Vec::new() } else { made(&seen, clock::now_ms()) })
+        Some(if seen.is_empty() { Vec::new() } else { made(&seen, clock::now_ms()) })
     }
+}
+
+async fn read(store: Store) -> Option<Vec<EndedAt>> {
+    let ended = store.ended_since(clock::now_ms() - WEEKS as i64 * WEEK_MS, MOST).await;
+    ended.inspect_err(|error| tracing::warn!(%error, "the delivery figures could not be read")).ok()
 }
 
 /// One week of deliveries.

@@ -1,9 +1,12 @@
 //! Pages by which people order something. Each asks once, and shows what becomes of what, why, and in whose name; the order is the same
 //! as the API's. A refusal comes back on the same page, with what was typed.
 
+pub(in crate::http) mod agents;
+pub(in crate::http) mod data;
 mod deploy;
 mod rollback;
 mod small;
+pub(in crate::http) mod users;
 
 pub(in crate::http) use deploy::{order as order_deploy, show as show_deploy};
 pub(in crate::http) use rollback::{order as order_rollback, show as show_rollback};

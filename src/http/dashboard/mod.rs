@@ -3,11 +3,14 @@
 //! A page is a handler, which collects what it shows, a struct of what its template needs, and the template of the same name in
 //! `templates/`. Begin with `overview.rs`.
 
+pub(in crate::http) mod agents;
 mod answered;
 mod asks;
 mod assets;
 pub(in crate::http) mod audit;
+mod browsers;
 mod changed;
+mod confirm;
 pub(in crate::http) mod data;
 pub(in crate::http) mod deployment;
 pub(in crate::http) mod deployments;
@@ -15,11 +18,13 @@ mod figures;
 pub(in crate::http) mod forms;
 mod hosts;
 pub(in crate::http) mod incidents;
+mod kept;
 pub(in crate::http) mod keys;
 mod link;
 mod log;
 pub(in crate::http) mod login;
 mod message;
+mod named;
 pub(in crate::http) mod overview;
 mod page;
 mod plot;
@@ -27,9 +32,12 @@ mod rows;
 pub(in crate::http) mod service;
 mod steps;
 mod strip;
+pub(in crate::http) mod users;
 mod viewed;
 mod waits;
 mod words;
+
+use crate::api;
 
 pub(in crate::http) use assets::href;
 pub(in crate::http) use assets::show as asset;
@@ -41,6 +49,7 @@ pub(in crate::http) use page::{Frame, Place, answer};
 #[derive(Debug, Default)]
 pub struct Dashboard {
     figures: figures::Figures,
+    datasets: kept::Kept<Vec<api::Dataset>>,
     steps: steps::Known,
     /// When the whole audit trail was verified last, and what came of it.
     verified: std::sync::Mutex<Option<audit::Verified>>,

@@ -13,8 +13,12 @@ use crate::api;
 use crate::api::Word;
 use crate::config::Service;
 use crate::http::Shared;
+use crate::http::auth::Needs;
 use crate::http::auth::PageError;
 use crate::http::auth::Viewer;
+use crate::http::dashboard::agents;
+use crate::http::dashboard::agents::Host;
+use crate::http::dashboard::data;
 use crate::http::dashboard::figures::Figure;
 use crate::http::dashboard::link;
 use crate::http::dashboard::page::Frame;
@@ -30,17 +34,18 @@ use crate::http::dashboard::words::Pill;
 use crate::http::dashboard::words::Tone;
 use crate::http::dashboard::words::many;
 use crate::model::LookResult;
-use crate::model::Scope;
 use crate::model::ServiceName;
 use crate::model::Target;
 use crate::model::Verb;
+use crate::orders::Depth;
+use crate::orders::SeenWhen;
 use crate::store::Glance;
-use crate::store::StoreError;
 
 /// How many services a page shows.
 const MOST: usize = 50;
-/// How often it is asked for again.
+/// How often it is asked for again; and while something is not known yet.
 const FRESH_S: u32 = 5;
+const SOON_S: u32 = 1;
 
 #[derive(Template)]
 #[template(path = "overview.html")]
@@ -55,7 +60,9 @@ struct Overview {
     next: Option<String>,
     waits: Vec<Wait>,
     services: Vec<Row>,
-    figures: Vec<Figure>,
+    figures: Option<Vec<Figure>>,
+    /// How hosts stand, and some of them; none: there is none, or they are not for this person.
+    hosts: Option<(String, Vec<Host>)>,
     datasets: Vec<Data>,
 }
 
@@ -106,31 +113,38 @@ pub(in crate::http) async fn show(viewer: Viewer, shared: web::Data<Shared>) -> 
 async fn made(viewer: &Viewer, shared: &Shared) -> Result<Overview, PageError> {
     let query: Query = viewer.query()?;
     let config = shared.config.now();
-    let readable: Vec<&Service> =
-        config.services.values().map(Arc::as_ref).filter(|service| viewer.may_on(Verb::Read, &service.name)).collect();
+    let readable: Vec<&Arc<Service>> = config.services.values().filter(|service| viewer.may_on(Verb::Read, &service.name)).collect();
     let asked = query.q.trim().to_lowercase();
-    let mut found: Vec<&Service> = readable
+    let mut found: Vec<Arc<Service>> = readable
         .iter()
-        .copied()
         .filter(|service| service.name.as_str().contains(&asked))
         .filter(|service| query.after.as_ref().is_none_or(|after| service.name > *after))
+        .map(|service| Arc::clone(service))
         .collect();
     let has_more = found.len() > MOST;
     found.truncate(MOST);
-    let states = shared.watcher.dressed(shared.deployer.states(&found).await?).await?;
+    let glimpses = shared.deployer.glimpses(&found, Depth::Brief).await?;
+    let unseen = glimpses.iter().filter(|glimpse| glimpse.seen != SeenWhen::Now).count();
+    let (seen, states): (Vec<SeenWhen>, Vec<api::Service>) = glimpses.into_iter().map(|glimpse| (glimpse.seen, glimpse.state)).unzip();
+    let states = shared.watcher.dressed(states).await?;
     let names: Vec<&ServiceName> = readable.iter().map(|service| &service.name).collect();
-    let waits = waits::all(viewer, shared, &names, &states).await?;
-    let mut services = Vec::with_capacity(states.len());
-    for state in &states {
-        services.push(row(state, &shared.store.glances(&state.name, strip::MOST).await?));
-    }
+    // What was not seen yet does not wait for a person.
+    let known: Vec<&api::Service> =
+        states.iter().zip(&seen).filter(|(_, seen)| **seen != SeenWhen::NotYet).map(|(state, _)| state).collect();
+    let waits = waits::all(viewer, shared, &names, &known).await?;
+    let shown: Vec<&ServiceName> = states.iter().map(|state| &state.name).collect();
+    let mut glances = shared.store.glances(&shown, strip::MOST).await?;
+    let services =
+        states.iter().zip(&seen).map(|(state, seen)| row(state, *seen, &glances.remove(&state.name).unwrap_or_default())).collect();
     let visible: HashSet<&str> = names.iter().map(|name| name.as_str()).collect();
-    let figures = shared.dashboard.figures.now(&shared.store, |service| visible.contains(service)).await?;
-    let frame = Frame { fresh_s: FRESH_S, ..Frame::of(viewer, Place::Overview) };
+    let figures = shared.dashboard.figures.now(&shared.store, |service| visible.contains(service)).await;
+    let datasets = data::readable(viewer, shared).await;
+    let fresh_s = if unseen > 0 || figures.is_none() || datasets.is_none() { SOON_S } else { FRESH_S };
+    let frame = Frame { fresh_s, ..Frame::of(viewer, Place::Overview) };
     let find = Some(asked.as_str()).filter(|asked| !asked.is_empty());
     let next = found.last().filter(|_| has_more);
     Ok(Overview {
-        headline: headline(readable.len(), waits.len()),
+        headline: headline(readable.len(), waits.len(), unseen),
         summary: summary(readable.len(), &states),
         is_filtered: !asked.is_empty(),
         query: query.q,
@@ -139,14 +153,16 @@ async fn made(viewer: &Viewer, shared: &Shared) -> Result<Overview, PageError> {
         waits,
         services,
         figures,
-        datasets: datasets(viewer, shared).await?,
+        hosts: if viewer.may_all(&Needs::to_read(Target::Services)) { agents::brief(shared).await? } else { None },
+        datasets: datasets.iter().flatten().map(dataset).collect(),
         frame,
     })
 }
 
-fn headline(services: usize, waits: usize) -> String {
+fn headline(services: usize, waits: usize, unseen: usize) -> String {
     match (services, waits) {
         (0, _) => "Nothing to look after yet".to_owned(),
+        (_, 0) if unseen > 0 => "Nothing is known to be wrong".to_owned(),
         (_, 0) => "All is well".to_owned(),
         (_, 1) => "1 thing waits for you".to_owned(),
         (_, waits) => format!("{waits} things wait for you"),
@@ -173,7 +189,7 @@ fn summary(services: usize, states: &[api::Service]) -> String {
     said.join(" · ")
 }
 
-fn row(state: &api::Service, glances: &[Glance]) -> Row {
+fn row(state: &api::Service, seen: SeenWhen, glances: &[Glance]) -> Row {
     let live = state
         .live
         .as_ref()
@@ -184,8 +200,8 @@ fn row(state: &api::Service, glances: &[Glance]) -> Row {
         state.standing.why.clone().filter(|_| is_bad).or_else(|| state.held.as_ref().map(|_| "held: CI's orders are refused".to_owned()));
     Row {
         name: state.name.clone(),
-        pill: Pill::standing(state.standing.word),
-        note,
+        pill: if seen == SeenWhen::NotYet { Pill::new(Tone::Wait, "not seen yet") } else { Pill::standing(state.standing.word) },
+        note: words::seen(seen).or(note),
         live,
         at_work: at_work.map(|one| (one.id.to_string(), Pill::of(one.kind, &one.state), words::tag(one))),
         page: page(state),
@@ -216,34 +232,13 @@ pub(super) fn page(state: &api::Service) -> Option<(Pill, String)> {
     Some((pill, at))
 }
 
-async fn datasets(viewer: &Viewer, shared: &Shared) -> Result<Vec<Data>, StoreError> {
-    let all = shared.reloader.datasets().await?;
-    let is_readable = |dataset: &&api::Dataset| viewer.may(&Scope { verb: Verb::Read, target: Target::Dataset(dataset.name.clone()) });
-    let shown = |dataset: &api::Dataset| Data {
+fn dataset(dataset: &api::Dataset) -> Data {
+    Data {
         name: dataset.name.to_string(),
-        pill: dataset_pill(dataset),
+        pill: data::dataset_pill(dataset),
         loaded: dataset.loaded.as_deref().map(|commit| words::short(commit).to_owned()),
         loaded_at: dataset.loaded_ms.map(Moment),
-    };
-    Ok(all.iter().filter(is_readable).map(shown).collect())
-}
-
-/// How a dataset stands.
-pub(super) fn dataset_pill(dataset: &api::Dataset) -> Pill {
-    let last = dataset.last.as_ref();
-    if dataset.fault.is_some() {
-        return Pill::new(Tone::Bad, "cannot be read");
     }
-    if last.is_some_and(|last| last.load_fault.is_some()) {
-        return Pill::new(Tone::Bad, "not loaded");
-    }
-    if !dataset.parked.is_empty() || !dataset.aside.is_empty() {
-        return Pill::new(Tone::Warn, "needs a look");
-    }
-    if dataset.loaded.is_some() && dataset.loaded == dataset.head {
-        return Pill::new(Tone::Good, "serves the newest");
-    }
-    if dataset.loaded.is_none() { Pill::new(Tone::Still, "not loaded yet") } else { Pill::new(Tone::Warn, "behind") }
 }
 
 #[cfg(test)]
@@ -252,9 +247,10 @@ mod tests {
 
     #[test]
     fn the_headline_says_whether_a_person_is_needed() {
-        assert_eq!(headline(3, 0), "All is well");
-        assert_eq!(headline(3, 1), "1 thing waits for you");
-        assert_eq!(headline(3, 2), "2 things wait for you");
-        assert_eq!(headline(0, 0), "Nothing to look after yet");
+        assert_eq!(headline(3, 0, 0), "All is well");
+        assert_eq!(headline(3, 0, 1), "Nothing is known to be wrong");
+        assert_eq!(headline(3, 1, 2), "1 thing waits for you");
+        assert_eq!(headline(3, 2, 0), "2 things wait for you");
+        assert_eq!(headline(0, 0, 0), "Nothing to look after yet");
     }
 }

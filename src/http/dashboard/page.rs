@@ -22,6 +22,10 @@ pub(in crate::http) enum Place {
     Incidents,
     /// Datasets.
     Data,
+    /// The hosts of agents.
+    Agents,
+    /// Who may log in.
+    Users,
     /// Who may call.
     Keys,
     /// The audit trail.
@@ -31,7 +35,9 @@ pub(in crate::http) enum Place {
 }
 
 impl Place {
-    const IN_BAR: [Self; 6] = [Self::Overview, Self::Deployments, Self::Incidents, Self::Data, Self::Keys, Self::Audit];
+    /// In their order.
+    pub(super) const IN_BAR: [Self; 8] =
+        [Self::Overview, Self::Deployments, Self::Incidents, Self::Agents, Self::Data, Self::Users, Self::Keys, Self::Audit];
 
     fn tab(self) -> (&'static str, &'static str) {
         match self {
@@ -39,6 +45,8 @@ impl Place {
             Self::Deployments => ("Deployments", "/deployments"),
             Self::Incidents => ("Incidents", "/incidents"),
             Self::Data => ("Data", "/data"),
+            Self::Agents => ("Agents", "/agents"),
+            Self::Users => ("Users", "/users"),
             Self::Keys => ("Keys", "/keys"),
             Self::Audit => ("Audit", "/audit"),
         }
@@ -61,8 +69,8 @@ pub(in crate::http) struct Frame {
     pub(in crate::http) user: Option<String>,
     /// What every form of the page carries.
     pub(in crate::http) form_token: String,
-    /// Whether the person may read what concerns everything: keys and the audit trail.
-    pub(in crate::http) sees_all: bool,
+    /// The pages of the bar that this person may open.
+    pub(in crate::http) open: Vec<Place>,
     /// After how many seconds its parts are asked for again; 0: never.
     pub(in crate::http) fresh_s: u32,
 }
@@ -70,14 +78,12 @@ pub(in crate::http) struct Frame {
 impl Frame {
     /// The frame of a page for somebody who has not logged in.
     pub(in crate::http) fn nobody() -> Self {
-        Self { place: Place::Elsewhere, user: None, form_token: String::new(), sees_all: false, fresh_s: 0 }
+        Self { place: Place::Elsewhere, user: None, form_token: String::new(), open: Vec::new(), fresh_s: 0 }
     }
 
     /// The links of the bar that this person can follow.
     pub(in crate::http) fn tabs(&self) -> Vec<Tab> {
-        let is_shown = |place: &Place| self.sees_all || !matches!(place, Place::Keys | Place::Audit);
-        let tab = |place: Place| Tab { name: place.tab().0, href: place.tab().1, is_here: place == self.place };
-        Place::IN_BAR.into_iter().filter(is_shown).map(tab).collect()
+        self.open.iter().map(|place| Tab { name: place.tab().0, href: place.tab().1, is_here: *place == self.place }).collect()
     }
 }
 

@@ -1,5 +1,7 @@
 //! `/services/{name}`: everything about one service.
 
+use std::sync::Arc;
+
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web;
@@ -29,6 +31,7 @@ use crate::http::dashboard::words;
 use crate::http::dashboard::words::Moment;
 use crate::http::dashboard::words::Pill;
 use crate::http::dashboard::words::Tone;
+use crate::http::dashboard::words::sentence;
 use crate::http::dashboard::words::spaced;
 use crate::http::dashboard::words::span;
 use crate::http::error::ApiError;
@@ -38,6 +41,9 @@ use crate::model::ServiceName;
 use crate::model::State;
 use crate::model::Verb;
 use crate::orders;
+use crate::orders::Depth;
+use crate::orders::Glimpse;
+use crate::orders::SeenWhen;
 use crate::store::Deployment;
 use crate::store::Filter;
 
@@ -57,6 +63,8 @@ struct Service {
     pill: Pill,
     said: Option<(Tone, String, Option<String>)>,
     acts: Vec<Act>,
+    /// Whether its containers were ever seen.
+    is_seen: bool,
     may_go_back: bool,
     live: Option<Live>,
     working: Vec<Row>,
@@ -142,8 +150,12 @@ pub(in crate::http) async fn show(page: Page<SeeService>, shared: web::Data<Shar
     if state.as_ref().is_some_and(|state| !known().any(|name| name == state)) {
         return Err(ApiError::bad_request("There is no such state; choose one of the list.").into());
     }
-    let states = shared.watcher.dressed(shared.deployer.states(&[&service]).await?).await?;
-    let Some(now) = states.into_iter().next() else { return Err(ApiError::not_found("There is no such service.").into()) };
+    let Some(Glimpse { state: now, seen }) = shared.deployer.glimpses(&[Arc::clone(&service)], Depth::Whole).await?.pop() else {
+        return Err(ApiError::not_found("There is no such service.").into());
+    };
+    let Some(now) = shared.watcher.dressed(vec![now]).await?.pop() else {
+        return Err(ApiError::not_found("There is no such service.").into());
+    };
     let filter = Filter { service: Some(service.name.clone()), state, before: query.before.clone(), limit: MOST };
     let found = shared.store.list(&filter).await?;
     let is_full = found.deployments.len() + found.unreadable.len() == MOST as usize;
@@ -152,13 +164,18 @@ pub(in crate::http) async fn show(page: Page<SeeService>, shared: web::Data<Shar
     let looks = shared.watcher.looks(&service.name).await?;
     let (steps, slowest) = stacked(&shared, &found.deployments).await?;
     let is_busy = now.running.is_some() || now.waiting.is_some();
-    let fresh_s = if is_busy { 2 } else { 6 };
+    let fresh_s = match (seen, is_busy) {
+        (SeenWhen::Now, false) => 6,
+        (SeenWhen::Now, true) => 2,
+        _ => 1,
+    };
     let shown = Service {
         frame: Frame { fresh_s, ..Frame::of(&viewer, Place::Overview) },
         name: service.name.clone(),
         url: service.smoke.as_ref().and_then(|smoke| link::of_the_web(Some(smoke.plan.url.as_str()))),
-        pill: Pill::standing(now.standing.word),
-        said: standing_said(&now),
+        pill: if seen == SeenWhen::NotYet { Pill::new(Tone::Wait, "not seen yet") } else { Pill::standing(now.standing.word) },
+        said: words::seen(seen).map(|seen| (Tone::Wait, sentence(&seen), None)).or_else(|| standing_said(&now)),
+        is_seen: seen != SeenWhen::NotYet,
         acts: acts(&viewer, &now),
         may_go_back: viewer.may_on(Verb::Rollback, &now.name),
         live: now.live.as_ref().map(live),
@@ -197,12 +214,6 @@ fn standing_said(now: &api::Service) -> Option<(Tone, String, Option<String>)> {
     }
     let held = now.held.as_ref()?;
     Some((Tone::Warn, sentence(held.split("; `").next().unwrap_or(held)), None))
-}
-
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().map(|first| first.to_uppercase().to_string());
-    format!("{}{}.", first.unwrap_or_default(), letters.as_str().trim_end_matches('.'))
 }
 
 fn acts(viewer: &Viewer, now: &api::Service) -> Vec<Act> {

@@ -1,11 +1,10 @@
 //! The frame of a page for somebody who has logged in.
 
+use crate::http::auth::Needs;
 use crate::http::auth::Viewer;
 use crate::http::dashboard::page::Frame;
 use crate::http::dashboard::page::Place;
-use crate::model::Scope;
 use crate::model::Target;
-use crate::model::Verb;
 
 impl Frame {
     /// The frame of a page for `viewer`.
@@ -14,8 +13,18 @@ impl Frame {
             place,
             user: Some(viewer.user().to_string()),
             form_token: viewer.form_token().to_owned(),
-            sees_all: viewer.may(&Scope { verb: Verb::Read, target: Target::Everything }),
+            open: Place::IN_BAR.into_iter().filter(|place| viewer.may_all(&needs(*place))).collect(),
             fresh_s: 0,
         }
+    }
+}
+
+/// What a page of the bar needs; those that show only what their viewer may read need nothing.
+fn needs(place: Place) -> Needs {
+    match place {
+        Place::Overview | Place::Deployments | Place::Incidents | Place::Data | Place::Elsewhere => Needs::only_proof(),
+        Place::Agents => Needs::to_read(Target::Services),
+        Place::Users => Needs::everything(),
+        Place::Keys | Place::Audit => Needs::to_read(Target::Everything),
     }
 }

@@ -45,7 +45,7 @@ pub(super) async fn all(
     viewer: &Viewer,
     shared: &Shared,
     readable: &[&ServiceName],
-    states: &[api::Service],
+    states: &[&api::Service],
 ) -> Result<Vec<Wait>, StoreError> {
     let filter = Filter { service: None, state: Some("waiting".into()), before: None, limit: MOST_WAITING };
     let waiting = shared.store.list(&filter).await?;

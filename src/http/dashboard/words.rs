@@ -9,6 +9,7 @@ use crate::model::OrderKind;
 use crate::model::Outcome;
 use crate::model::State;
 use crate::model::WaitsFor;
+use crate::orders::SeenWhen;
 
 /// How a word is shown: by a colour and a shape, since not everybody sees the colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +93,15 @@ impl Pill {
     }
 }
 
+/// Of when it is what is shown of a host, where that is not now.
+pub(super) fn seen(when: SeenWhen) -> Option<String> {
+    match when {
+        SeenWhen::Now => None,
+        SeenWhen::Before(at_ms) => Some(format!("as it was seen {}; its host has not answered since", Moment(at_ms).ago())),
+        SeenWhen::NotYet => Some("its host has not answered yet".to_owned()),
+    }
+}
+
 /// A word of the record as people read it.
 pub(super) fn spaced(word: &str) -> String {
     word.replace('_', " ")
@@ -127,6 +137,13 @@ impl Moment {
             _ => self.utc(),
         }
     }
+}
+
+/// `text` with an upper-case letter at its begin and a full stop at its end.
+pub(super) fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string());
+    format!("{}{}.", first.unwrap_or_default(), letters.as_str().trim_end_matches('.'))
 }
 
 /// A length of time as people say it: `340 ms`, `4.2 s`, `3 min 5 s`, `2 h 10 min`.

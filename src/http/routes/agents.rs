@@ -4,7 +4,6 @@ use actix_web::HttpResponse;
 use actix_web::web;
 
 use crate::api;
-use crate::clock;
 use crate::http::Shared;
 use crate::http::agent_lines;
 use crate::http::auth::Ask;
@@ -14,14 +13,13 @@ use crate::http::auth::Enrolling;
 use crate::http::auth::Needs;
 use crate::http::auth::NoBody;
 use crate::http::auth::Proven;
+use crate::http::enrolment;
 use crate::http::error::ApiError;
 use crate::http::routes::health::Numbers;
 use crate::line::Cut;
-use crate::line::EnrolmentCode;
 use crate::line::Remembered;
 use crate::line::Showing;
 use crate::model::AgentName;
-use crate::model::PublicKey;
 use crate::model::Verb;
 use crate::oidc::Job;
 use crate::store::Enrolled;
@@ -30,35 +28,8 @@ use crate::store::Readmitted;
 
 type Answer = Result<HttpResponse, ApiError>;
 
-/// How long a code is good, ms.
-const CODE_LIFE_MS: i64 = 15 * 60 * 1000;
-
 pub(super) async fn list(_: Proven<Numbers>, shared: web::Data<Shared>) -> Answer {
-    let lines = &shared.lines;
-    let uplink = lines.uplink.as_ref().map(|uplink| uplink.borrow().clone());
-    let known = shared.store.agents().await?;
-    let here = shared.deployer.agents();
-    let mut problems = here.problems().await?;
-    match lines.memory.lost(&known) {
-        Ok(lost) => problems.extend(lost.iter().map(|one| {
-            let name = &one.name;
-            format!(
-                "The database does not know the agent {name}, which was enrolled before: if that was its key {} and the database was lost, run \
-                 `tagalong agent readmit {name}`.",
-                fingerprints(&one.keys)
-            )
-        })),
-        Err(error) => problems.push(error.to_string()),
-    }
-    let mut agents = lines.presence.views(&known);
-    for agent in &mut agents {
-        agent.version = here.seat_of(&agent.name).hello().map(|hello| hello.program.clone());
-    }
-    Ok(HttpResponse::Ok().json(api::Agents { agents, hosts: here.dialled(), uplink, problems }))
-}
-
-fn fingerprints(keys: &[PublicKey]) -> String {
-    keys.iter().map(PublicKey::as_str).collect::<Vec<_>>().join(" or ")
+    Ok(HttpResponse::Ok().json(enrolment::agents(&shared).await?))
 }
 
 /// One agent, by the operator.
@@ -86,25 +57,14 @@ pub(super) async fn code(proven: Proven<OneAgent>, shared: web::Data<Shared>) ->
     if !proven.line.is_private() {
         return Err(ApiError::forbidden("A code that enrols an agent is given over the unix socket, https or loopback only."));
     }
-    if shared.config.now().hosts.contains_key(&proven.ask.0) {
-        return Err(ApiError::agent_is_a_host(&proven.ask.0));
-    }
-    let until_ms = clock::now_ms() + CODE_LIFE_MS;
-    let made = EnrolmentCode::new(shared.lines.keys.public());
-    let (code, text) = made.ok_or_else(|| ApiError::busy("No code could be made; try again."))?;
-    shared.store.keep_agent_code(code.public(), &proven.ask.0, until_ms, &proven.caller.to_string()).await?;
+    let (text, until_ms) = enrolment::new_code(&shared, &proven.ask.0, &proven.caller).await?;
     Ok(HttpResponse::Ok().insert_header(("cache-control", "no-store")).json(api::AgentCode { code: text.reveal().to_owned(), until_ms }))
 }
 
 /// The agent's keys count no more, and its line is cut before this is answered.
 pub(super) async fn revoke(proven: Proven<OneAgent>, shared: web::Data<Shared>) -> Answer {
     let name = &proven.ask.0;
-    if !shared.store.revoke_agent(name, &proven.caller.to_string()).await? {
-        return Err(ApiError::not_found(format!("There is no agent {name}; `tagalong agent list` lists them.")));
-    }
-    shared.lines.presence.cut(name, Cut::Revoked);
-    shared.deployer.agents().see_placements().await?;
-    shared.lines.memory.keep(&shared.store).await;
+    enrolment::revoke(&shared, name, &proven.caller).await?;
     Ok(HttpResponse::Ok().json(api::Done { message: format!("The agent {name} is revoked: its keys count no more.") }))
 }
 

@@ -9,7 +9,7 @@ use crate::api::RuleAnswer;
 use crate::http::Shared;
 use crate::http::auth::Delivered;
 use crate::http::error::ApiError;
-use crate::http::routes::reloads::carry_out;
+use crate::http::reloading::carry_out;
 use crate::model::CommitName;
 use crate::model::DatasetName;
 use crate::reload;

@@ -33,6 +33,8 @@ use crate::http::auth::viewed;
 use crate::http::dashboard;
 use crate::http::dashboard::audit;
 use crate::http::dashboard::forms;
+use crate::http::dashboard::forms::agents as agent_forms;
+use crate::http::dashboard::forms::users as user_forms;
 use crate::http::dashboard::login;
 
 /// One route.
@@ -71,7 +73,7 @@ impl Route {
 
 /// Every route.
 #[rustfmt::skip]
-pub static ROUTES: LazyLock<[Route; 83]> = LazyLock::new(|| [
+pub static ROUTES: LazyLock<[Route; 102]> = LazyLock::new(|| [
     route(Method::POST, "/api/v1/deployments", "Order a deployment", (202, Some("Accepted")), proven(deployments::create)).body("NewDeployment"),
     route(Method::GET, "/api/v1/deployments", "List deployments, newest first", (200, Some("Deployments")), proven(deployments::list)).taking(deployments::list_takes),
     route(Method::GET, "/api/v1/deployments/{id}", "Show a deployment", (200, Some("Deployment")), proven(deployments::show)),
@@ -155,6 +157,27 @@ pub static ROUTES: LazyLock<[Route; 83]> = LazyLock::new(|| [
     route(Method::POST, "/services/{name}/resume", "End the hold of a rollback", (303, None), changed(forms::order_resume)),
     route(Method::GET, "/incidents", "Show incidents, newest first", (200, None), viewed(dashboard::incidents::show)),
     route(Method::GET, "/data", "Show every dataset", (200, None), viewed(dashboard::data::show)),
+    route(Method::GET, "/data/{name}/reload", "Ask whether to reload a dataset", (200, None), page(forms::data::reload)),
+    route(Method::POST, "/data/{name}/reload", "Reload a dataset", (303, None), changed(forms::data::order_reload)),
+    route(Method::GET, "/agents", "Show the hosts of agents", (200, None), page(dashboard::agents::show)),
+    route(Method::GET, "/agents/new", "Ask for the name of an agent", (200, None), page(agent_forms::enrol)),
+    route(Method::POST, "/agents/new", "Make a code that enrols an agent", (200, None), changed(agent_forms::order_enrol)),
+    route(Method::GET, "/agents/{name}/revoke", "Ask whether to revoke an agent", (200, None), page(agent_forms::revoke)),
+    route(Method::POST, "/agents/{name}/revoke", "Revoke an agent", (303, None), changed(agent_forms::order_revoke)),
+    route(Method::GET, "/users", "Show who may log in, and where they are logged in", (200, None), page(dashboard::users::show)),
+    route(Method::GET, "/users/new", "Ask who the user is and what they may do", (200, None), page(user_forms::add)),
+    route(Method::POST, "/users/new", "Add a user, or change what a user may do", (200, None), changed(user_forms::order_add)),
+    route(Method::GET, "/users/{name}/code", "Ask whether to make a code", (200, None), page(user_forms::code)),
+    route(Method::POST, "/users/{name}/code", "Make a code that logs a user in once", (200, None), changed(user_forms::order_code)),
+    route(Method::GET, "/users/{name}/logout", "Ask whether to log a user out", (200, None), page(user_forms::logout)),
+    route(Method::POST, "/users/{name}/logout", "Log a user out everywhere", (303, None), changed(user_forms::order_logout)),
+    route(Method::GET, "/users/{name}/disable", "Ask whether to disable a user", (200, None), page(user_forms::disable)),
+    route(Method::POST, "/users/{name}/disable", "Disable a user", (303, None), changed(user_forms::order_disable)),
+    route(Method::GET, "/users/{name}/enable", "Ask whether to enable a user", (200, None), page(user_forms::enable)),
+    route(Method::POST, "/users/{name}/enable", "Enable a user", (303, None), changed(user_forms::order_enable)),
+    route(Method::GET, "/users/{name}/remove", "Ask whether to remove a user", (200, None), page(user_forms::remove)),
+    route(Method::POST, "/users/{name}/remove", "Remove a user", (303, None), changed(user_forms::order_remove)),
+    route(Method::POST, "/users/{name}/sessions/{id}/end", "End a session of a user", (303, None), changed(user_forms::end_session)),
     route(Method::GET, "/keys", "Show who may call, never a secret", (200, None), page(dashboard::keys::show)),
     route(Method::GET, "/audit", "Show who did what", (200, None), page(audit::show)),
     route(Method::POST, "/audit/verify", "Verify the whole audit trail", (303, None), changed(audit::verify)),

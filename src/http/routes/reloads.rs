@@ -21,6 +21,7 @@ use crate::http::auth::Told;
 use crate::http::auth::Unproven;
 use crate::http::auth::agrees;
 use crate::http::error::ApiError;
+use crate::http::reloading::carry_out;
 use crate::http::repeats;
 use crate::model::Caller;
 use crate::model::CommitName;
@@ -96,19 +97,6 @@ async fn create_once(shared: web::Data<Shared>, caller: Caller, ask: api::NewRel
         return Ok(Ok((StatusCode::OK, view)));
     }
     Ok(Err(refusal(&reply, view.why.unwrap_or_default())))
-}
-
-/// Reloads, and says in the audit trail for whom and what came of it. Calls that nothing was done for leave no entry.
-pub(super) async fn carry_out(shared: &Shared, caller: &str, dataset: &DatasetName, ask: &reload::Ask) -> Result<Reply, ReloadError> {
-    let reply = shared.reloader.reload(dataset, ask).await?;
-    if let Done::Ran(ran) = &reply.done {
-        let serves = reply.loaded.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
-        let detail = format!("{}{}, serves {serves}", ran.outcome(), if ran.is_ok() { "" } else { ", failed" });
-        if let Err(error) = shared.store.audit(caller, "reload", dataset.as_str(), &detail).await {
-            tracing::warn!(%dataset, %error, "the reload could not be added to the audit trail");
-        }
-    }
-    Ok(reply)
 }
 
 /// A reload that failed, as a problem whose code names the outcome.

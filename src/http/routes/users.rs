@@ -5,7 +5,6 @@ use actix_web::HttpResponse;
 use actix_web::web;
 
 use crate::api;
-use crate::clock;
 use crate::http::Shared;
 use crate::http::auth::Ask;
 use crate::http::auth::Call;
@@ -13,19 +12,14 @@ use crate::http::auth::Json;
 use crate::http::auth::Needs;
 use crate::http::auth::NoBody;
 use crate::http::auth::Proven;
-use crate::http::auth::code_digest;
 use crate::http::auth::password::is_hash;
 use crate::http::error::ApiError;
-use crate::model::Code;
+use crate::http::people;
 use crate::model::Scope;
-use crate::model::Target;
 use crate::model::UserName;
 use crate::model::Verb;
 use crate::oidc::Job;
 use crate::store::User;
-
-/// How long a code is good, ms.
-const CODE_LIFE_MS: i64 = 15 * 60_000;
 
 type Answer = Result<HttpResponse, ApiError>;
 
@@ -57,26 +51,8 @@ impl Ask for Add {
 
     async fn read(call: &Call<'_>, body: Self::Body) -> Result<Self, ApiError> {
         let api::NewUser { name, scopes } = body.0;
-        let scopes: Result<Vec<Scope>, _> = scopes.iter().map(|scope| Scope::parse(scope)).collect();
-        let scopes = scopes.map_err(|error| ApiError::bad_request(error.to_string()))?;
-        let config = call.shared().config.now();
-        let is_missing = |scope: &&Scope| match &scope.target {
-            Target::Everything | Target::Services | Target::Datasets => false,
-            Target::Service(name) => config.service(name).is_none(),
-            Target::Dataset(name) => !config.datasets.contains_key(name),
-            Target::Named(service, dataset) => config.service(service).is_none() && !config.datasets.contains_key(dataset),
-        };
-        if let Some(missing) = scopes.iter().find(is_missing) {
-            return Err(ApiError::bad_request(format!("The scope {missing} names nothing that the configuration has.")));
-        }
-        if scopes.is_empty() {
-            return Err(ApiError::bad_request("A user without scopes may not do anything; give at least the scope read."));
-        }
-        if name.login_at_forge().is_some() {
-            return Err(ApiError::bad_request(
-                "A name with @ is that of a user of a forge; the tables [[dashboard.login.allow]] of the configuration say who of them may log in.",
-            ));
-        }
+        let scopes = people::scopes_of(&call.shared().config.now(), scopes.iter().map(String::as_str))?;
+        let name = people::of_this_server(name)?;
         Ok(Self { name, scopes })
     }
 
@@ -133,11 +109,7 @@ impl Ask for Change {
 }
 
 fn named(call: &Call<'_>) -> Result<UserName, ApiError> {
-    UserName::parse(call.part("name")).map_err(|_| nobody(call.part("name")))
-}
-
-fn nobody(name: &str) -> ApiError {
-    ApiError::not_found(format!("There is no user {}; `tagalong user list` shows them.", name.escape_default()))
+    UserName::parse(call.part("name")).map_err(|_| people::nobody(call.part("name")))
 }
 
 fn no_job() -> ApiError {
@@ -179,14 +151,8 @@ pub(super) async fn add(proven: Proven<Add>, shared: web::Data<Shared>) -> Answe
 /// Makes a code that logs the user in once.
 pub(super) async fn code(proven: Proven<One>, shared: web::Data<Shared>) -> Answer {
     check_line(&proven)?;
-    let name = &proven.ask.0;
-    let code = Code::of(clock::random_bytes());
-    let until_ms = clock::now_ms() + CODE_LIFE_MS;
-    if !shared.store.put_login_code(name, &code_digest(&code), until_ms, &proven.caller).await? {
-        return Err(nobody(name.as_str()));
-    }
-    let public = shared.config.now().server.public_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
-    let address = public.map(|public| format!("{public}/login"));
+    let (code, until_ms) = people::new_code(&shared, &proven.ask.0, &proven.caller).await?;
+    let address = people::login_address(&shared.config.now());
     Ok(HttpResponse::Ok().json(api::LoginCode { code: code.grouped(), until_ms, address }))
 }
 
@@ -199,13 +165,13 @@ pub(super) async fn change(proven: Proven<Change>, shared: web::Data<Shared>) ->
             return Err(ApiError::bad_request("The password_hash is not an argon2id hash as `tagalong user password` makes it."));
         }
         if !shared.store.set_password(name, hash, &proven.caller).await? {
-            return Err(nobody(name.as_str()));
+            return Err(people::nobody(name.as_str()));
         }
         done.push(format!("{name} has a new password, and every session of {name} has ended."));
     }
     if let Some(is_disabled) = body.disabled {
         if !shared.store.disable_user(name, is_disabled, &proven.caller).await? {
-            return Err(nobody(name.as_str()));
+            return Err(people::nobody(name.as_str()));
         }
         done.push(if is_disabled { format!("{name} is logged out and cannot log in.") } else { format!("{name} can log in again.") });
     }
@@ -224,7 +190,7 @@ pub(super) async fn remove(proven: Proven<One>, shared: web::Data<Shared>) -> An
     check_line(&proven)?;
     let name = &proven.ask.0;
     if !shared.store.remove_user(name, &proven.caller).await? {
-        return Err(nobody(name.as_str()));
+        return Err(people::nobody(name.as_str()));
     }
     shared.followers.look_again();
     Ok(HttpResponse::Ok().json(api::Done { message: format!("{name} was removed, and every session of {name} has ended.") }))

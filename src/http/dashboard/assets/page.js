@@ -34,6 +34,10 @@
   if (zone) zone.textContent = Intl.DateTimeFormat().resolvedOptions().timeZone;
   localise(document);
 
+  // On a narrow screen the bar may be longer than it is wide.
+  const tab = document.querySelector(".tabs [aria-current]");
+  if (tab) tab.parentElement.scrollLeft = tab.offsetLeft - (tab.parentElement.clientWidth - tab.offsetWidth) / 2;
+
   // A menu closes by Escape and by a click beside it.
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
@@ -64,6 +68,8 @@
     const here = document.activeElement;
     if (part.contains(here) && here.matches("input, select, textarea")) return true;
     if (part.querySelector("details[open]")) return true;
+    const isSet = (field) => field.checked !== field.defaultChecked || field.value !== field.defaultValue;
+    if ([...part.querySelectorAll("input")].some(isSet)) return true;
     const selection = getSelection();
     return Boolean(selection && !selection.isCollapsed && part.contains(selection.anchorNode));
   };

@@ -1,5 +1,7 @@
 //! `/services/{name}/deploy`: one of the tags that are known, or another.
 
+use std::sync::Arc;
+
 use actix_web::HttpResponse;
 use actix_web::ResponseError as _;
 use actix_web::http::StatusCode;
@@ -71,6 +73,8 @@ struct Deploy {
     tags: Vec<Choice>,
     has_more: bool,
     registry_fault: Option<String>,
+    /// Whether the registry has answered.
+    is_heard: bool,
     form: Form,
     may_force: bool,
     held: Option<String>,
@@ -129,17 +133,18 @@ async fn made(
     status: StatusCode,
     viewer: &Viewer,
     shared: &Shared,
-    service: &Service,
+    service: &Arc<Service>,
     form: Form,
     said: Option<String>,
 ) -> Result<HttpResponse, PageError> {
-    let tags = shared.deployer.tags(service).await?;
-    let now = shared.deployer.states(&[service]).await?.into_iter().next();
+    let (tags, is_heard) = shared.deployer.tags_at_once(service).await?;
+    let now = shared.deployer.on_record(&[service]).await?.pop();
     let live = now.as_ref().and_then(|now| now.live.as_ref());
     let page = Deploy {
-        frame: Frame::of(viewer, Place::Overview),
+        frame: Frame { fresh_s: if is_heard { 0 } else { 1 }, ..Frame::of(viewer, Place::Overview) },
         name: service.name.clone(),
         said,
+        is_heard,
         live: live.map(words::tag),
         has_more: tags.has_more || tags.tags.len() > MOST,
         registry_fault: tags.registry_fault.clone(),

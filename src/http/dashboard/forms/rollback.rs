@@ -1,5 +1,7 @@
 //! `/services/{name}/rollback`: from what, to what, why that one, and in whose name.
 
+use std::sync::Arc;
+
 use actix_web::HttpResponse;
 use actix_web::ResponseError as _;
 use actix_web::http::StatusCode;
@@ -28,6 +30,7 @@ use crate::model::DeploymentId;
 use crate::model::OrderKind;
 use crate::model::RollbackTo;
 use crate::model::ServiceName;
+use crate::orders::Depth;
 
 /// What is chosen and typed.
 #[derive(Debug, Default, Deserialize)]
@@ -115,8 +118,8 @@ async fn made(
 ) -> Result<HttpResponse, PageError> {
     let config = shared.config.now();
     let Some(service) = config.service(name) else { return Err(ApiError::not_found("There is no such service.").into()) };
-    let states = shared.deployer.states(&[service]).await?;
-    let Some(now) = states.first() else { return Err(ApiError::not_found("There is no such service.").into()) };
+    let glimpse = shared.deployer.glimpses(&[Arc::clone(service)], Depth::Whole).await?.pop();
+    let Some(now) = glimpse.map(|glimpse| glimpse.state) else { return Err(ApiError::not_found("There is no such service.").into()) };
     let chosen = match form.to.as_str() {
         "" => now.rollback_candidates.iter().find(|one| !one.left),
         id => now.rollback_candidates.iter().find(|one| one.deployment.as_str() == id),

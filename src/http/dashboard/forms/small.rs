@@ -1,10 +1,7 @@
 //! What is asked with one question: adopt, repair, resume, cancel, retry; and the code of an approval.
 
 use actix_web::HttpResponse;
-use actix_web::ResponseError as _;
-use actix_web::http::StatusCode;
 use actix_web::web;
-use askama::Template;
 use serde::Deserialize;
 
 use crate::http::Shared;
@@ -12,15 +9,13 @@ use crate::http::auth::Change;
 use crate::http::auth::Page;
 use crate::http::auth::PageError;
 use crate::http::auth::Viewer;
-use crate::http::auth::once;
 use crate::http::dashboard::answered::to;
 use crate::http::dashboard::asks::Approve;
 use crate::http::dashboard::asks::ForService;
 use crate::http::dashboard::asks::OrderForm;
 use crate::http::dashboard::asks::Upon;
-use crate::http::dashboard::page::Frame;
+use crate::http::dashboard::confirm::Confirm;
 use crate::http::dashboard::page::Place;
-use crate::http::dashboard::page::answer;
 use crate::http::dashboard::words;
 use crate::http::error::ApiError;
 use crate::model::Behind;
@@ -56,45 +51,6 @@ impl OrderForm for Resumption {
     const KIND: OrderKind = OrderKind::Rollback;
 }
 
-#[derive(Template)]
-#[template(path = "confirm.html")]
-struct Confirm {
-    frame: Frame,
-    question: String,
-    said: Option<String>,
-    points: Vec<String>,
-    action: String,
-    button: &'static str,
-    is_danger: bool,
-    /// Where somebody goes who does nothing.
-    back: String,
-    /// Whether a code is typed.
-    asks_code: bool,
-    once: String,
-}
-
-impl Confirm {
-    fn new(viewer: &Viewer, place: Place, question: String, action: String, button: &'static str, back: String) -> Self {
-        let frame = Frame::of(viewer, place);
-        let points = vec![format!("In the name of {}.", viewer.user())];
-        Self { frame, question, said: None, points, action, button, is_danger: false, back, asks_code: false, once: once() }
-    }
-
-    fn point(mut self, point: impl Into<String>) -> Self {
-        self.points.insert(self.points.len() - 1, point.into());
-        self
-    }
-
-    fn answer(self) -> HttpResponse {
-        answer(StatusCode::OK, &self)
-    }
-
-    /// The same page with why it was refused.
-    fn refused(self, error: &ApiError) -> HttpResponse {
-        answer(error.status_code(), &Self { said: Some(error.to_string()), ..self })
-    }
-}
-
 fn of_service(viewer: &Viewer, name: &ServiceName, question: &str, verb: &str, button: &'static str) -> Confirm {
     let back = format!("/services/{name}");
     Confirm::new(viewer, Place::Overview, format!("{question} {name}?"), format!("{back}/{verb}"), button, back)
@@ -108,7 +64,7 @@ fn adoption(viewer: &Viewer, name: &ServiceName) -> Confirm {
 fn repairing(viewer: &Viewer, name: &ServiceName) -> Confirm {
     let confirm = of_service(viewer, name, "Repair", "repair", "Repair")
         .point("The last verified release is brought up again, and its page is looked at. Containers that differ are replaced.");
-    Confirm { is_danger: true, ..confirm }
+    confirm.dangerous()
 }
 
 fn resuming(viewer: &Viewer, name: &ServiceName) -> Confirm {
@@ -169,7 +125,7 @@ fn cancelling(viewer: &Viewer, one: &Deployment) -> Confirm {
     } else {
         "Nothing was changed on the host yet."
     };
-    Confirm { is_danger: true, ..of_deployment(viewer, one, "Cancel", "cancel", "Cancel it").point(then) }
+    of_deployment(viewer, one, "Cancel", "cancel", "Cancel it").point(then).dangerous()
 }
 
 fn retrying(viewer: &Viewer, one: &Deployment) -> Confirm {
@@ -205,7 +161,7 @@ pub(in crate::http) async fn order_retry(change: Change<Upon>, shared: web::Data
 fn approving(viewer: &Viewer, one: &Deployment) -> Confirm {
     let confirm = of_deployment(viewer, one, "Approve", "approval", "Approve")
         .point("The code was sent to you when the order came; it approves exactly the images of this deployment, once.");
-    Confirm { asks_code: true, ..confirm }
+    confirm.asking_code()
 }
 
 pub(in crate::http) async fn approval(page: Page<Approve>, _: web::Data<Shared>) -> Answer {
@@ -216,14 +172,16 @@ pub(in crate::http) async fn approve(change: Change<Approve>, shared: web::Data<
     let Change { viewer, ask: Approve { deployment, typed }, .. } = change;
     let code = match Code::parse(&typed.code) {
         Ok(code) => code,
-        Err(why) => return Ok(approving(&viewer, &deployment).refused(&ApiError::bad_request(why))),
+        Err(why) => return Ok(approving(&viewer, &deployment).typed(typed.code).refused(&ApiError::bad_request(why))),
     };
     match shared.deployer.approve(&deployment.id, &code, &Via::Call(viewer.caller())).await {
         Ok(_) => Ok(to(&format!("/deployments/{}", deployment.id))),
         Err(why) => {
             let error = ApiError::from(why);
-            // A wrong code counts as a failed attempt of the address, which the handler of the route sees by this error.
-            if error.is_wrong_code() { Err(error.into()) } else { Ok(approving(&viewer, &deployment).refused(&error)) }
+            if error.is_wrong_code() {
+                viewer.guessed_wrong(&shared);
+            }
+            Ok(approving(&viewer, &deployment).typed(typed.code).refused(&error))
         }
     }
 }

@@ -20,9 +20,8 @@ use crate::http::auth::left;
 use crate::http::dashboard::Frame;
 use crate::http::dashboard::Place;
 use crate::http::dashboard::answer;
+use crate::http::dashboard::browsers::browser;
 use crate::http::error::ApiError;
-use crate::model::Scope;
-use crate::model::Target;
 use crate::model::Verb;
 
 #[derive(Template)]
@@ -58,30 +57,9 @@ pub(in crate::http) async fn list(viewer: Viewer, shared: web::Data<Shared>) -> 
         id: session.id,
     };
     let sessions = found.into_iter().filter(|session| counts_at(&config.dashboard, session, now_ms)).map(one).collect();
-    let frame = Frame {
-        place: Place::Elsewhere,
-        user: Some(viewer.user().to_string()),
-        form_token: viewer.form_token().to_owned(),
-        sees_all: viewer.may(&Scope { verb: Verb::Read, target: Target::Everything }),
-        ..Frame::nobody()
-    };
+    let frame = Frame::of(&viewer, Place::Elsewhere);
     let scopes = viewer.session().scopes.iter().map(ToString::to_string).collect();
     Ok(answer(StatusCode::OK, &Listed { frame, user: viewer.user().to_string(), scopes, sessions }))
-}
-
-/// A browser as people call it, by what it says of itself; every browser claims to be some others as well.
-fn browser(agent: &str) -> String {
-    const BROWSERS: [(&str, &str); 6] =
-        [("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("CriOS/", "Chrome"), ("Safari/", "Safari")];
-    const SYSTEMS: [(&str, &str); 6] =
-        [("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"), ("Windows", "Windows"), ("Mac OS X", "macOS"), ("Linux", "Linux")];
-    let named = |names: &[(&str, &'static str)]| names.iter().find(|(part, _)| agent.contains(part)).map(|(_, name)| *name);
-    match (named(&BROWSERS), named(&SYSTEMS)) {
-        (Some(browser), Some(system)) => format!("{browser} on {system}"),
-        (Some(browser), None) => browser.to_owned(),
-        _ if agent.is_empty() => "a browser that does not say which".to_owned(),
-        _ => agent.to_owned(),
-    }
 }
 
 /// Something of the viewer's own, which needs no permission.
@@ -137,29 +115,4 @@ pub(in crate::http) async fn end(change: Change<End>, shared: web::Data<Shared>)
         return Ok(left());
     }
     Ok(HttpResponse::SeeOther().insert_header((header::LOCATION, "/sessions")).insert_header((header::CACHE_CONTROL, "no-store")).finish())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::browser;
-
-    #[test]
-    fn a_browser_is_called_as_people_call_it() {
-        for (agent, name) in [
-            ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/148.0.0.0 Safari/537.36", "Chrome on Linux"),
-            (
-                "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/148.0 Safari/537.36 Edg/148.0",
-                "Edge on Windows",
-            ),
-            ("Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on macOS"),
-            (
-                "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1",
-                "Safari on iPhone",
-            ),
-            ("curl/8.0", "curl/8.0"),
-            ("", "a browser that does not say which"),
-        ] {
-            assert_eq!(browser(agent), name);
-        }
-    }
 }
