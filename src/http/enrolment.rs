@@ -43,7 +43,8 @@ pub(in crate::http) async fn agents(shared: &Shared) -> Result<api::Agents, ApiE
     Ok(api::Agents { agents, hosts: here.dialled(), uplink, problems })
 }
 
-fn fingerprints(keys: &[PublicKey]) -> String {
+/// Keys as people compare them.
+pub(in crate::http) fn fingerprints(keys: &[PublicKey]) -> String {
     keys.iter().map(PublicKey::as_str).collect::<Vec<_>>().join(" or ")
 }
 

@@ -79,7 +79,7 @@ impl Deployer {
         let mut here = Vec::new();
         for (at, service, recorded) in asked.iter().copied() {
             let look = self.look_at_one(&owed, service, recorded, until).boxed();
-            if service.stack.agent().is_none() { here.push((at, look)) } else { there.push(async move { (at, look.await) }) }
+            if service.stack.is_here() { here.push((at, look)) } else { there.push(async move { (at, look.await) }) }
         }
         let here = async {
             for (at, look) in here {

@@ -254,7 +254,7 @@ async fn place_services(shared: &Shared, hosts: &mut [Host]) -> Result<(), Store
     let config = shared.config.now();
     let mut on_host: BTreeMap<&AgentName, Vec<&Service>> = BTreeMap::new();
     for service in config.services.values() {
-        if let Some(agent) = service.stack.agent() {
+        for agent in service.stack.agents() {
             on_host.entry(agent).or_default().push(service);
         }
     }

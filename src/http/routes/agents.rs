@@ -82,7 +82,7 @@ pub(super) async fn readmit(proven: Proven<OneAgent>, shared: web::Data<Shared>)
     if !shared.store.readmit_agent(&known, &proven.caller.to_string()).await? {
         return Err(ApiError::conflict("agent_known", format!("The agent {} is known; nothing was changed.", known.name)));
     }
-    let key = fingerprints(&known.keys);
+    let key = enrolment::fingerprints(&known.keys);
     let message = format!("The agent {} counts again with the key {key}; it connects within five minutes.", known.name);
     Ok(HttpResponse::Ok().json(api::Done { message }))
 }
