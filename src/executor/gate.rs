@@ -59,7 +59,9 @@ pub(super) fn admit(config: &Config, agent: &AgentName, frame: FromAgent) -> Res
             if let Some(service) = its_own(config, agent, &ended.order.service) {
                 without_foreign_images(ended, service);
             }
-            if let Outcome::Cancelled { by: by @ CancelledBy::Caller(_), .. } = &mut ended.outcome {
+            if let Outcome::Cancelled { by: by @ CancelledBy::Caller(_), .. } = &mut ended.outcome
+                && *by != CancelledBy::Caller(Caller::Tagalong)
+            {
                 let there = Guest::parse(&by.to_string(), agent.clone()).map(|who| CancelledBy::Caller(Caller::Of(who)));
                 *by = there.unwrap_or(CancelledBy::Nameless);
             }

@@ -126,8 +126,8 @@ impl Hello {
         few("journals", self.journals.len(), MOST_NAMED)?;
         let mut names: Vec<_> = self.services.iter().map(|service| &service.name).collect();
         names.sort();
-        if let Some(twice) = names.windows(2).find(|two| two[0] == two[1]) {
-            return Err(OutOfBounds::Twice(format!("the service {}", twice[0])));
+        if let Some((twice, _)) = names.iter().zip(names.iter().skip(1)).find(|(one, next)| one == next) {
+            return Err(OutOfBounds::Twice(format!("the service {twice}")));
         }
         for service in &self.services {
             few("images of a service", service.images.len(), MOST_IMAGES)?;
@@ -212,7 +212,9 @@ fn tame_value(value: &mut Value, key: &str) {
     match value {
         Value::Array(elements) => {
             elements.truncate(MOST_ELEMENTS);
-            elements.iter_mut().for_each(|element| tame_value(element, key));
+            for element in elements.iter_mut() {
+                tame_value(element, key);
+            }
         }
         Value::Object(fields) => fields.iter_mut().for_each(|(key, field)| tame_value(field, key)),
         Value::String(text) if text.len() > LONGEST_NAME || text.contains(text::misleads) => {

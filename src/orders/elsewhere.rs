@@ -24,6 +24,7 @@ use crate::model::Outcome;
 use crate::model::Refusal;
 use crate::model::ServiceName;
 use crate::orders::Deployer;
+use crate::orders::enqueue::Given;
 use crate::orders::guards;
 use crate::orders::shown::away;
 use crate::orders::standing;
@@ -73,7 +74,7 @@ impl Deployer {
             (OrderKind::Rollback, None) if !images.is_empty() => Wanted::Recorded(images),
             (OrderKind::Deploy | OrderKind::Rollback | OrderKind::Adopt, _) => Wanted::Ordered,
         };
-        self.accept_as(Some(id), approved, &service, order, wanted, None).await
+        self.accept_as(Some(Given { id, approved }), &service, order, wanted, None).await
     }
 
     /// Takes from `next` the orders for other hosts, and gives those back whose agents are there. The others wait for their hosts from

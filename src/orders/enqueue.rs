@@ -24,6 +24,14 @@ use crate::store::Resumed;
 use crate::store::Terms;
 use crate::store::Wanted;
 
+/// What another tagalong gives an order along.
+pub(super) struct Given {
+    /// The id that it has there.
+    pub(super) id: DeploymentId,
+    /// What was approved of it there; none: it needed no approval.
+    pub(super) approved: Option<Approved>,
+}
+
 impl Deployer {
     /// Takes an order to land a tag.
     ///
@@ -149,14 +157,13 @@ impl Deployer {
         wanted: Wanted,
         delivery: Option<&Delivery>,
     ) -> Result<Accepted, OrderError> {
-        self.accept_as(None, None, service, order, wanted, delivery).await
+        self.accept_as(None, service, order, wanted, delivery).await
     }
 
-    /// [`Deployer::accept`], where another tagalong has `given` the order its id, and has `approved` of images for it.
+    /// [`Deployer::accept`], where another tagalong has `given` the order its id.
     pub(super) async fn accept_as(
         &self,
-        given: Option<DeploymentId>,
-        approved: Option<Approved>,
+        given: Option<Given>,
         service: &Service,
         order: Order,
         wanted: Wanted,
@@ -183,8 +190,8 @@ impl Deployer {
                     None => self.objection(&config, service, &order).await,
                 },
             },
-            given,
-            approved,
+            approved: given.as_ref().and_then(|given| given.approved.clone()),
+            given: given.map(|given| given.id),
             door: guards::at_the_door,
         };
         let accepted = self.store.enqueue(&order, &wanted, delivery, &terms).await?;
