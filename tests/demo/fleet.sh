@@ -240,7 +240,7 @@ reboot() {
 }
 
 upgrade() {
-    heading "agent upgrade: the same binary, half a binary, another one"
+    heading "agent upgrade with half a binary and with a whole one; agent uninstall"
     on control sh -c "cp /usr/local/bin/tagalong /root/next && printf next >>/root/next && head -c 1000000 /root/next >/root/half"
     ! tagalong agent upgrade oslo --binary /root/half 2>"$state/log" || surprise "half a binary was taken"
     shown <"$state/log"
