@@ -18,7 +18,7 @@ use crate::fleet::until_known;
 use crate::support::Server;
 
 /// How many rounds there are unless `ROUNDS` says otherwise.
-const ROUNDS: u64 = 8;
+const ROUNDS: u64 = 4;
 /// Everything has ended so long after a round at the latest, or it never will.
 const CALM: Duration = Duration::from_mins(2);
 /// The points of a line, as `wire.py` knows them.
