@@ -8,7 +8,7 @@
 //! `cli.rs` is the command line beside a server, `rollouts.rs` one service on several hosts, `results.rs` what a forge shows of an order (`forge.rs`), `watch.rs` what becomes of a release that does not hold,
 //! `captured.rs` a control plane that asks an agent for what its host does not allow, `certificate.rs` a certificate that runs out, `guards.rs` guards that nobody answers, `ssh.rs` the files of a stack over ssh,
 //! `label.rs` an image that nobody goes back past. `fleet.rs` is a control plane (`control.rs`) and an agent, `fleet_asks.rs` every verb through it,
-//! `fleet_line.rs` what can happen to their line (`wire.py`), `fleet_lost.rs` who loses their state.
+//! `fleet_line.rs` what can happen to their line (`wire.py`), `fleet_lost.rs` who loses their state, `fleet_storm.rs` all of that by dice.
 //! They need root (mounts, immutable files, a second daemon), `docker` with a daemon that answers, and `docker-registry`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "tests run programs and say what they saw")]
@@ -26,6 +26,7 @@ mod fleet;
 mod fleet_asks;
 mod fleet_line;
 mod fleet_lost;
+mod fleet_storm;
 mod flood;
 mod forge;
 mod guards;

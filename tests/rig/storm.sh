@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A storm on a Docker daemon of its own: kills, stops, full disks, a registry that goes away, hands that meddle.
 #
-#   [ROUNDS=4] [SEED=…] tests/rig/storm.sh [TEST…]   one_server_keeps_its_promises, two_servers_keep_their_promises; both by default
+#   [ROUNDS=4] [SEED=…] tests/rig/storm.sh [TEST…]   one_server_keeps_its_promises, two_servers_keep_their_promises, a_control_plane_and_its_agent_keep_their_promises; all by default
 #
 # Each prints its seed, which replays its dice. ROUNDS=500 takes hours.
 set -euo pipefail

@@ -143,7 +143,7 @@ impl Ask for Readable {
             datasets.extend(elsewhere);
             unseen = why;
         }
-        Ok(Self { is_any_hidden, datasets, unseen })
+        Ok(Self { datasets, unseen, is_any_hidden })
     }
 
     fn needs(&self) -> Needs {
