@@ -149,7 +149,7 @@ install_image() { debian debootstrap=debootstrap; }
 
 # What drives the browser in the tests of the dashboard lies in the cache folder, without a browser of its own.
 install_browser() {
-    debian chromium=chromium node=nodejs npm=npm
+    debian chromium=chromium firefox-esr=firefox-esr node=nodejs npm=npm
     if [[ ! -d $rig/npm/node_modules/playwright-core ]]; then
         say "fetching playwright-core $playwright_version"
         npm install --prefix "$rig/npm" --no-audit --no-fund --ignore-scripts "playwright-core@$playwright_version" >"$rig/npm.log" 2>&1 ||

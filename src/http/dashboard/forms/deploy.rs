@@ -141,7 +141,7 @@ async fn made(
     let now = shared.deployer.on_record(&[service]).await?.pop();
     let live = now.as_ref().and_then(|now| now.live.as_ref());
     let page = Deploy {
-        frame: Frame { fresh_s: if is_heard { 0 } else { 1 }, ..Frame::of(viewer, Place::Overview) },
+        frame: Frame { fresh_s: u32::from(!is_heard), ..Frame::of(viewer, Place::Overview) },
         name: service.name.clone(),
         said,
         is_heard,
