@@ -46,7 +46,7 @@ binaries() {
     binary=${TAGALONG_BIN:-}
     if [[ ! $binary ]]; then
         have cargo || die "missing: cargo, to build tagalong (Rust 1.95 or newer)"
-        (cd "$root" && built "$place/build.log" --locked --bin tagalong --example searchable) || die "tagalong could not be built: see above, or $place/build.log"
+        (cd "$root" && built "$place/build.log" --locked --workspace --bin tagalong --example searchable) || die "tagalong could not be built: see above, or $place/build.log"
         binary=$target/debug/tagalong
     fi
     app=$(dirname "$binary")/examples/searchable
