@@ -66,8 +66,9 @@ async fn of_lines(books: &Books, config: &Config, agent: &AgentName, lines: Line
     if !matches!(known.state, State::Done { .. }) || !is_its(config, agent, &known.order.service, &id) {
         return Ok(None);
     }
-    // Of a rollout that did not come to this host nothing is kept here.
-    if known.plan.is_some() {
+    // What was done on other hosts is theirs to tell.
+    let is_elsewhere = known.plan.is_some() || known.host.as_deref().is_some_and(|host| host != agent.as_str());
+    if is_elsewhere {
         return Ok(Some(ack));
     }
     if !books.store.may_tell(&id, agent).await? {

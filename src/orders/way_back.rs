@@ -382,4 +382,27 @@ mod tests {
         assert_eq!(to(RollbackTo::Tag("v9".parse().expect("a tag")), false, releases(&[3])), Ok("v9".into()));
         assert_eq!(to(RollbackTo::Deployment(landed(9).id), false, releases(&[3])), Err(Some(Guard::NoTarget)));
     }
+
+    #[test]
+    fn what_undoes_a_deployment_goes_to_what_was_verified_before_it_whatever_came_since() {
+        let undo = |number: u8, force: bool, releases: Releases| {
+            let ordered = Order { tag: None, force, ..order(OrderKind::Rollback) };
+            tag_of(release_of(&ordered, &Wanted::Before(landed(number).id), releases))
+        };
+        assert_eq!(undo(3, false, releases(&[3, 2, 1])), Ok("v2".into()));
+        // The same content twice: what was there before is gone back to, and not what was before that.
+        let mut twice = releases(&[3, 2, 1]);
+        twice.verified[0].as_mut().unwrap().images = landed(2).images;
+        assert_eq!(undo(3, false, twice), Ok("v2".into()));
+        assert_eq!(undo(3, false, releases(&[3])), Err(Some(Guard::NoTarget)));
+        let barred = || {
+            let mut barred = releases(&[3, 2]);
+            barred.verified[0].as_mut().unwrap().barrier = true;
+            barred
+        };
+        assert_eq!(undo(3, false, barred()), Err(Some(Guard::Barrier)));
+        assert_eq!(undo(3, true, barred()), Ok("v2".into()));
+        let unread = Releases { verified: vec![Ok(landed(3)), Err(unreadable()), Ok(landed(1))], ..Releases::default() };
+        assert_eq!(undo(3, false, unread), Err(None), "an older one is not taken for it");
+    }
 }

@@ -16,7 +16,6 @@ use crate::model::Stage;
 use crate::model::Step;
 use crate::store::Facts;
 use crate::store::Fence;
-use crate::store::Report;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::columns;
@@ -194,17 +193,4 @@ impl Store {
         let one = sqlx::query("SELECT * FROM host_runs WHERE order_id = $1 AND host = $2 ORDER BY run DESC LIMIT 1");
         self.gate.fetch_optional(one.bind(order_id.as_str()).bind(host.as_str())).await?.as_ref().map(host_run).transpose()
     }
-}
-
-/// What an agent has told of one host of several.
-pub(super) async fn write_report(tx: &mut Tx, report: &Report, started_ms: i64) -> Result<(), StoreError> {
-    let insert = sqlx::query(
-        "INSERT INTO host_runs (deployment, run, service, host, goes_back, order_id, state, step, outcome, images, verified, barrier, ran_before,
-           started_ms, ended_ms) VALUES ($1, 2, $2, $3, 0, $1, 'done', $4, $5, $6, $7, $8, $9, $10, $11)",
-    );
-    let insert = insert.bind(report.id.as_str()).bind(report.order.service.as_str()).bind(report.agent.as_str()).bind(report.step.as_str());
-    let insert = insert.bind(serde_json::to_string(&report.outcome).unwrap_or_default()).bind(rows::images_text(&report.images));
-    let insert = insert.bind(i64::from(report.verified)).bind(i64::from(report.barrier)).bind(report.ran_before.clone());
-    tx.execute(insert.bind(started_ms).bind(report.ended_ms)).await?;
-    Ok(())
 }

@@ -18,6 +18,7 @@ use tagalong::store::Deployment;
 use tagalong::store::Filter;
 use tagalong::store::HoldKind;
 use tagalong::store::SQLITE_FILE;
+use tagalong::store::Site;
 use tagalong::store::Store;
 use text::Secret;
 
@@ -295,7 +296,7 @@ async fn a_service_runs_on_several_hosts(database: Database) {
     assert_eq!(rig.execute(bring_back).await, 1);
     let waiting = rig.order("web", "3").await;
     let store = rig.app().shared().store.clone();
-    let orders = [(waiting.parse::<DeploymentId>().unwrap(), tagalong::store::Site::Here)];
+    let orders = [(waiting.parse::<DeploymentId>().unwrap(), Site::Here)];
     assert!(store.claim(&orders, "another", std::time::Duration::from_secs(1)).await.unwrap().is_empty());
     assert_eq!(rig.show(&waiting).await["state"], "waiting");
     assert_eq!(rig.execute("UPDATE runs SET state = 'done' WHERE executor = 'elsewhere'").await, 1);
