@@ -168,7 +168,7 @@ impl Deployer {
 
     /// How a service stands that an agent has on its host: the record is this server's, what runs is what the agent sees.
     pub(super) async fn state_elsewhere(&self, service: &Service, recorded: &Recorded, until: Instant) -> api::Service {
-        let [agent] = service.stack.agents() else { return self.state_of_several(service, recorded, until).await };
+        let [agent] = service.stack.agents() else { return Box::pin(self.state_of_several(service, recorded, until)).await };
         match self.seen_by(agent, service, until).await {
             Ok(seen) => {
                 let mut state = on_record(service, recorded, "");

@@ -130,16 +130,16 @@ fn together(service: &Service, recorded: &Recorded, hosts: &[api::ServiceHost]) 
         let has = |host: &api::ServiceHost| format!("{} has {}", host.host, host.tag.as_ref().map_or("no release", |tag| tag.as_str()));
         why.push(format!("The hosts have different releases: {}.", hosts.iter().map(has).collect::<Vec<_>>().join(", ")));
     }
-    let mend = if differ { mend_of_several(service, recorded) } else { worst.and_then(|host| host.standing.mend.clone()) };
+    let mend = if differ { Some(mend_of_several(service, recorded)) } else { worst.and_then(|host| host.standing.mend.clone()) };
     let word = if differ { word.min(Word::Drift) } else { word };
     Standing { word, why: (!why.is_empty()).then(|| why.join(" ")), mend }
 }
 
 /// What brings all hosts to one release.
-fn mend_of_several(service: &Service, recorded: &Recorded) -> Option<String> {
+fn mend_of_several(service: &Service, recorded: &Recorded) -> String {
     match (&recorded.last_ended, recorded.live()) {
-        (Some(Deployment { id, state: State::Done { outcome }, .. }), _) if !outcome.is_success() => Some(format!("tagalong retry {id}")),
-        (_, Some(live)) => Some(format!("tagalong retry {}", live.id)),
-        (_, None) => Some(format!("tagalong deploy {} TAG", service.name)),
+        (Some(Deployment { id, state: State::Done { outcome }, .. }), _) if !outcome.is_success() => format!("tagalong retry {id}"),
+        (_, Some(live)) => format!("tagalong retry {}", live.id),
+        (_, None) => format!("tagalong deploy {} TAG", service.name),
     }
 }

@@ -39,7 +39,7 @@ impl<'r> Hosts<'r> {
                 (Some(_), Some((run, Outcome::Live { .. }))) => hosts.back.push(run),
                 // Its agent changed nothing, or has restored the release itself.
                 (Some(_), Some((_, Outcome::Refused { .. } | Outcome::Failed { .. } | Outcome::RolledBack { .. }))) => {
-                    hosts.keep.push(host)
+                    hosts.keep.push(host);
                 }
                 (Some(_), Some((_, outcome))) => hosts.lost.push((host, outcome)),
             }
@@ -60,7 +60,7 @@ impl<'r> Hosts<'r> {
         if !self.untouched.is_empty() {
             words.push(format!("not begun on {}", names(&self.untouched)));
         }
-        words.iter().map(|words| format!("; {words}")).collect()
+        words.iter().fold(String::new(), |all, words| all + "; " + words)
     }
 }
 
@@ -103,11 +103,11 @@ pub(super) fn outcome(plan: &RolloutPlan, order: &Order, runs: &[HostRun], cance
         let changed = !hosts.keep.is_empty() || !hosts.back.is_empty();
         return Outcome::Cancelled { by, changed, brought_back: changed && hosts.keep.is_empty() };
     };
-    ended(&hosts, worst, format!("{why}{others}"), others)
+    ended(&hosts, worst, format!("{why}{others}"), &others)
 }
 
 /// `worst` is the worst outcome of a host; `why` says what became of all of them, and `others` of those on which nothing failed.
-fn ended(hosts: &Hosts<'_>, worst: &Outcome, why: String, others: String) -> Outcome {
+fn ended(hosts: &Hosts<'_>, worst: &Outcome, why: String, others: &str) -> Outcome {
     let keeps = !hosts.keep.is_empty();
     let came_back = !hosts.back.is_empty();
     match worst {
