@@ -422,7 +422,7 @@ async fn said(rig: &Rig, host: &Host, line: &mut Option<Captured>, service: &str
     let _ = open.socket.say(frame.to_string()).await;
     let _ = open.socket.say(lines(&probe, &[(1, 1, 1)]).to_string()).await;
     loop {
-        match tokio::time::timeout(Duration::from_secs(60), open.socket.hear()).await.expect("an answer, or the end") {
+        match tokio::time::timeout(Duration::from_mins(1), open.socket.hear()).await.expect("an answer, or the end") {
             Ok(text) if text.contains(&probe) => return false,
             Ok(_) => {}
             Err(_) => {

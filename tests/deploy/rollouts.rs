@@ -1,6 +1,7 @@
 //! One service on several hosts: a control plane and an agent for each host, every one a process of its own with the world's stand-ins. The
 //! lines are ssh, as the control plane believes; a stand-in for it starts `tagalong agent --stdio` of the host's world.
 
+use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
@@ -51,7 +52,8 @@ impl Fleet {
             names.join(", ")
         );
         for (name, world) in NAMES.iter().zip(&hosts) {
-            text += &format!(
+            let _ = write!(
+                text,
                 "[host.{name}]\naddress = \"root@127.0.0.1\"\nhost_key = \"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGx\"\nprogram = \"{}\"\nconfig = \"{}\"\n",
                 env!("CARGO_BIN_EXE_tagalong"),
                 world.path("tagalong.toml").display()
