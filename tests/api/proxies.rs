@@ -172,11 +172,12 @@ async fn limits(rig: &Rig, proxy: &Proxy) {
         let minute = clock::now_ms() / 60_000;
         let (guesser, victim) = (Ipv4Addr::new(127, 5, turn, 5), Ipv4Addr::new(127, 5, turn, 6));
         let good = || Call::get("/api/v1/services").by(rig.key());
+        let wrong = Key::bearer("robot", &[]);
         let mut seen = Vec::new();
         for n in 0..LIMIT {
             // As somebody else each time, and as the one who is to be kept out.
             let whom = if n == 0 { victim.to_string() } else { format!("203.0.113.{n}, {victim}") };
-            seen.push(proxy.send(n % 2 == 0, guesser, forged(Call::get("/api/v1/services"), &whom)).await.status);
+            seen.push(proxy.send(n % 2 == 0, guesser, forged(Call::get("/api/v1/services").by(&wrong), &whom)).await.status);
         }
         for whom in ["203.0.113.99".to_owned(), victim.to_string(), "unknown".to_owned()] {
             seen.push(proxy.send(true, guesser, forged(good().by(&rig.plan.keys[1]), &whom)).await.status);
