@@ -831,13 +831,7 @@ async fn an_image_that_is_pruned_before_it_is_used_is_pulled_again() {
     world.arm("up@v2", "hang");
     let id = world.server().deploy("v2").await;
     world.reached("up@v2").await;
-    let mut pruned = world.state();
-    let images = pruned["images"].as_array_mut().expect("a list");
-    let before = images.len();
-    let is_new = |image: &Value| image.to_string().contains(&world.digest("v2"));
-    images.retain(|image| !is_new(image));
-    assert_eq!(images.len(), before - 1, "{images:?}");
-    std::fs::write(world.path("world/state.json"), pruned.to_string()).expect("a file");
+    world.prune("v2");
     world.disarm("up@v2");
     let ended = world.server().outcome(&id).await;
     is_outcome(&ended, "live");
@@ -848,9 +842,7 @@ async fn an_image_that_is_pruned_before_it_is_used_is_pulled_again() {
     world.arm("up@v3", "hang");
     let id = world.server().deploy("v3").await;
     world.reached("up@v3").await;
-    let mut pruned = world.state();
-    pruned["images"].as_array_mut().expect("a list").retain(|image| !image.to_string().contains(&world.digest("v3")));
-    std::fs::write(world.path("world/state.json"), pruned.to_string()).expect("a file");
+    world.prune("v3");
     world.arm("pull@v3", "fail");
     world.disarm("up@v3");
     let ended = world.server().outcome(&id).await;

@@ -257,6 +257,16 @@ impl World {
         self.reached("events").await;
     }
 
+    /// The image of `tag`, which is there, goes from the host, as if nothing used it.
+    pub(crate) fn prune(&self, tag: &str) {
+        let mut state = self.state();
+        let images = state["images"].as_array_mut().expect("a list");
+        let before = images.len();
+        images.retain(|image| !image.to_string().contains(&self.digest(tag)));
+        assert_eq!(images.len(), before - 1, "{images:?}");
+        std::fs::write(self.path("world/state.json"), state.to_string()).expect("a file");
+    }
+
     /// Every container with its id, start time and image id, by service.
     pub(crate) fn containers(&self) -> BTreeMap<String, Value> {
         let state = self.state();
