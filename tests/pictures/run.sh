@@ -6,7 +6,11 @@ tagalong=${TAGALONG:-$here/../../target/debug/tagalong}
 world=$(mktemp -d)
 server=
 agent=
-trap 'for one in $server $agent; do kill "$one" 2>/dev/null || true; done; rm -rf "$world"' EXIT
+leave() {
+    for one in $server $agent; do kill "$one" 2>/dev/null || true; done
+    rm -rf "$world"
+}
+trap leave EXIT
 serve() {
     "$tagalong" serve --config "$world/tagalong.toml" >"$world/log" 2>&1 &
     server=$!
