@@ -120,7 +120,7 @@ async fn a_full_disk_at_the_agent_loses_nothing_and_is_told() {
 }
 
 async fn until_async(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    for _ in 0..300 {
+    for _ in 0..1200 {
         if holds().await {
             return;
         }

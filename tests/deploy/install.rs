@@ -9,8 +9,10 @@ use std::process::Output;
 use std::process::Stdio;
 
 use serde_json::Value;
+use tokio::net::TcpSocket;
 
 use crate::support::Server;
+use crate::support::kept_port;
 use crate::support::until;
 use crate::support::until_some;
 
@@ -23,6 +25,8 @@ const HOST: &str = "set -e; own=$1; mount -t tmpfs tmpfs $own; for dir in /etc /
 struct Sshd {
     child: Child,
     port: u16,
+    /// Nobody else is given the port while this is there.
+    _kept: TcpSocket,
 }
 
 impl Drop for Sshd {
@@ -47,7 +51,7 @@ fn keygen(file: &Path, passphrase: &str) {
 
 fn spawn(dir: &Path, name: &str, has_own_folders: bool) -> Sshd {
     let path = |file: &str| dir.join(file).display().to_string();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+    let (kept, port) = kept_port();
     let config = format!(
         "ListenAddress 127.0.0.1:{port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n\
          KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nLogLevel ERROR\n",
@@ -82,7 +86,7 @@ fn spawn(dir: &Path, name: &str, has_own_folders: bool) -> Sshd {
         command
     };
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    Sshd { child: child.expect("sshd: install openssh-server (tests/rig/install.sh tests)"), port }
+    Sshd { child: child.expect("sshd: install openssh-server (tests/rig/install.sh tests)"), port, _kept: kept }
 }
 
 impl Rig {

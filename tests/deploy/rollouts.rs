@@ -18,7 +18,8 @@ use crate::world::World;
 
 /// The stand-in for ssh: the last argument is the configuration of the host.
 const SSH: &str = "#!/bin/sh\nfor last; do :; done\nhome=$(dirname \"$last\")\n\
-    [ -e \"$home/line.down\" ] && { echo 'No route to host' >&2; exit 255; }\necho $$ > \"$home/ssh.pid\"\n\
+    [ -e \"$home/line.down\" ] && { echo 'No route to host' >&2; exit 255; }\necho $$ > \"$home/ssh.pid.new\"\n\
+    mv \"$home/ssh.pid.new\" \"$home/ssh.pid\"\n\
     while [ \"$1\" != -- ]; do shift; done\nshift\nexec \"$@\"\n";
 
 /// The names of the hosts, by their numbers.
@@ -91,7 +92,7 @@ impl Fleet {
 
     /// The control plane sees the service through all agents.
     async fn are_there(&self) {
-        for _ in 0..600 {
+        for _ in 0..1200 {
             let (status, service) = self.control().get("/api/v1/services/web").await;
             if status == 200 && service["blocked"].is_null() {
                 return;
@@ -105,7 +106,8 @@ impl Fleet {
     fn cut(&self, at: usize) {
         std::fs::write(self.hosts[at].path("line.down"), "").expect("a file");
         let pid = std::fs::read_to_string(self.hosts[at].path("ssh.pid")).expect("a pid");
-        host("kill", &["-KILL", pid.trim()]);
+        // It may have ended by itself just now.
+        host("sh", &["-c", &format!("kill -KILL {} || true", pid.trim())]);
     }
 
     fn mend(&self, at: usize) {
@@ -374,7 +376,7 @@ async fn a_dry_run_asks_every_host_and_changes_none() {
 /// Before the rollout, a host that is away is waited for; in the middle of it too, as long as `max_wait_s` says.
 #[tokio::test]
 async fn a_host_that_is_away_is_waited_for_and_then_counts_as_one_that_does_not_hold() {
-    let fleet = Fleet::landed(2, "max_wait_s = 20\n", Database::Sqlite).await;
+    let fleet = Fleet::landed(2, "max_wait_s = 30\n", Database::Sqlite).await;
     fleet.cut(1);
     fleet.until_away("macro").await;
     let id = fleet.control().deploy("v2").await;
@@ -396,7 +398,7 @@ async fn a_host_that_is_away_is_waited_for_and_then_counts_as_one_that_does_not_
     fleet.hosts[0].disarm("up@v3");
     let ended = fleet.outcome(&id).await;
     assert_eq!(ended["outcome"], "rolled_back", "{ended}\n{}", fleet.control().journal(&id).await);
-    assert!(ended["why"].as_str().is_some_and(|why| why.contains("away for") && why.contains("max_wait_s = 20")), "{ended}");
+    assert!(ended["why"].as_str().is_some_and(|why| why.contains("away for") && why.contains("max_wait_s = 30")), "{ended}");
     assert_eq!(fleet.running(), ["v2", "v2"]);
     assert_eq!(fleet.hosts[1].server().get(&format!("/api/v1/deployments/{id}")).await.0, 404);
     fleet.mend(1);
@@ -432,8 +434,8 @@ async fn a_rollout_survives_its_control_plane(database: Database) {
     // While the first is brought back.
     fleet.hosts[1].arm("page@v5", "fail");
     fleet.hosts[0].arm("up@v4", "hang");
-    let id = fleet.control().deploy("v5").await;
     fleet.hosts[0].forget("up@v4");
+    let id = fleet.control().deploy("v5").await;
     fleet.hosts[0].reached("up@v4").await;
     fleet.restart_control().await;
     fleet.hosts[0].disarm("up@v4");
@@ -473,7 +475,7 @@ async fn adoption_repair_and_what_one_host_does_by_itself() {
     // One host deploys by itself.
     fleet.hosts[1].land("v2").await;
     let mut service = json!({});
-    for _ in 0..600 {
+    for _ in 0..2400 {
         service = fleet.control().get("/api/v1/services/web").await.1;
         if service["standing"]["word"] == "drift" {
             break;
@@ -524,7 +526,7 @@ async fn a_host_that_nobody_knows_and_one_that_is_not_named_are_said_by_name() {
     let with = async |hosts: &str, words: &str| {
         std::fs::write(&file, text.replace("hosts = [\"micro\", \"macro\"]", hosts)).expect("a file");
         host("kill", &["-HUP", &fleet.control().pid().to_string()]);
-        for _ in 0..200 {
+        for _ in 0..2400 {
             let (_, agents) = fleet.control().get("/api/v1/agents").await;
             if agents["problems"].as_array().is_some_and(|all| all.iter().any(|one| one == words)) {
                 return;
