@@ -148,6 +148,17 @@ impl Rig {
         format!("http://{}", until_some("its address", address).await)
     }
 
+    /// Waits until the host's line is open: only then an upgrade waits for it to be open again.
+    async fn is_online(&self) {
+        for _ in 0..600 {
+            if self.control().get("/api/v1/agents").await.1["agents"][0]["state"] == "online" {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+        panic!("the host does not come: {}", self.control().log());
+    }
+
     /// What the command line on the control plane's host says.
     fn tagalong(&self, args: &[&str]) -> Output {
         let config = self.path("tagalong.toml");
@@ -313,6 +324,7 @@ async fn an_upgrade_that_does_not_hold_is_taken_back() {
     assert_eq!((ran.status.code(), &kept["upgrade"]["outcome"]), (Some(1), &"kept".into()), "{kept}");
     assert_eq!(rig.on_host("sha256sum < /usr/local/bin/tagalong"), rig.on_host(&format!("sha256sum < {own}")));
     assert_ne!(rig.on_host_now(), before, "the server was restarted");
+    rig.is_online().await;
     // The same version, in another binary; then another one while the control plane is away.
     let second = binary("second", &[&whole[..], b"second"].concat());
     let upgraded = rig.done(&["agent", "upgrade", "edge", "--binary", &second]);
