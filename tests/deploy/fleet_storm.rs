@@ -20,7 +20,7 @@ use crate::support::Server;
 /// How many rounds there are unless `ROUNDS` says otherwise.
 const ROUNDS: u64 = 4;
 /// Everything has ended so long after a round at the latest, or it never will.
-const CALM: Duration = Duration::from_mins(2);
+const CALM: Duration = Duration::from_mins(4);
 /// The points of a line, as `wire.py` knows them.
 const POINTS: [&str; 6] = ["down.order", "down.ack", "down.cancel", "up.accepted", "up.lines", "up.ended"];
 
