@@ -37,7 +37,8 @@ fn commits_late(world: &World, after: &str, then: &[&str]) -> String {
 on_both_gits! {
     async fn a_busy_checkout_is_never_taken_for_damaged(world: World) {
         world.ready().await;
-        let (stop, made) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let stop = AtomicBool::new(false);
+        let made = AtomicUsize::new(0);
         let (boots, commits) = std::thread::scope(|scope| {
             let app = scope.spawn(|| {
                 let mut commits = Vec::new();
