@@ -329,7 +329,7 @@ async fn a_silent_journal_shows_that_it_lives() {
     let mut socket = Socket::by(&rig, &rig.plan.keys[1], &id, 3).await;
     let mut seen = [false; 2];
     while seen != [true; 2] {
-        match tokio::time::timeout(PATIENCE, socket.0.next()).await.expect("a sign of life before a proxy would end the line").unwrap().unwrap() {
+        match tokio::time::timeout(PATIENCE, socket.0.next()).await.expect("a sign of life within a minute").unwrap().unwrap() {
             Message::Ping(_) => seen[0] = true,
             Message::Text(text) if text == "\n" => seen[1] = true,
             other => panic!("{other:?}"),
