@@ -155,9 +155,17 @@ impl Storm {
                 assert_eq!(service["drift"], Value::Null, "{service}");
             }
         }
-        let (_, here) = self.fleet.world.server().get("/api/v1/services/web").await;
-        let (_, there) = self.fleet.control().get("/api/v1/services/web").await;
-        assert_eq!((&here["live"]["id"], &here["pinned"]), (&there["live"]["id"], &there["pinned"]));
+        // What is pinned the control plane asks its agent, whose line may not be there again yet.
+        let began = Instant::now();
+        loop {
+            let (_, here) = self.fleet.world.server().get("/api/v1/services/web").await;
+            let (_, there) = self.fleet.control().get("/api/v1/services/web").await;
+            if (&here["live"]["id"], &here["pinned"]) == (&there["live"]["id"], &there["pinned"]) {
+                return;
+            }
+            assert!(began.elapsed() < CALM, "{here:#} {there:#}\n{}", self.fleet.control().log());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 }
 

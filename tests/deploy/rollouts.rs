@@ -102,6 +102,19 @@ impl Fleet {
         panic!("the agents do not come: {}", self.control().log());
     }
 
+    /// The service once it stands like that; its hosts are asked, and one may be busy.
+    async fn stands(&self, word: &str) -> Value {
+        let mut service = Value::Null;
+        for _ in 0..1200 {
+            service = self.control().get("/api/v1/services/web").await.1;
+            if service["standing"]["word"] == word {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        service
+    }
+
     /// The line to a host is down from now on.
     fn cut(&self, at: usize) {
         std::fs::write(self.hosts[at].path("line.down"), "").expect("a file");
@@ -281,7 +294,7 @@ async fn hosts_keep_a_release_where_that_is_asked_for_and_the_outcome_says_which
         assert!(why.contains(words), "{words}: {why}");
     }
     assert_eq!(fleet.running(), ["v2", "v1", "v1"]);
-    let (_, service) = fleet.control().get("/api/v1/services/web").await;
+    let service = fleet.stands("drift").await;
     assert_eq!(service["standing"]["word"], "drift", "{service}");
     let why = service["standing"]["why"].as_str().expect("a reason");
     assert!(why.contains("micro has v2, macro has v1, third has v1"), "{why}");
@@ -474,14 +487,7 @@ async fn adoption_repair_and_what_one_host_does_by_itself() {
     assert_eq!(fleet.hosts[1].containers()["web"]["state"], "running");
     // One host deploys by itself.
     fleet.hosts[1].land("v2").await;
-    let mut service = json!({});
-    for _ in 0..2400 {
-        service = fleet.control().get("/api/v1/services/web").await.1;
-        if service["standing"]["word"] == "drift" {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let service = fleet.stands("drift").await;
     assert!(service["standing"]["why"].as_str().is_some_and(|why| why.contains("micro has v1, macro has v2")), "{service}");
     assert_eq!(service["live"]["tag"], "v1", "{service}");
     // Both get what was live on all of them.
