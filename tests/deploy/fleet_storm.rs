@@ -155,9 +155,22 @@ impl Storm {
                 assert_eq!(service["drift"], Value::Null, "{service}");
             }
         }
-        let (_, here) = self.fleet.world.server().get("/api/v1/services/web").await;
-        let (_, there) = self.fleet.control().get("/api/v1/services/web").await;
+        let here = seen(self.fleet.world.server()).await;
+        let there = seen(self.fleet.control()).await;
         assert_eq!((&here["live"]["id"], &here["pinned"]), (&there["live"]["id"], &there["pinned"]));
+    }
+}
+
+/// The service, once `server` sees what runs.
+async fn seen(server: &Server) -> Value {
+    let began = Instant::now();
+    loop {
+        let (_, service) = server.get("/api/v1/services/web").await;
+        if service["standing"]["word"] != "unknown" {
+            return service;
+        }
+        assert!(began.elapsed() < CALM, "what runs is not seen: {service}\n{}", server.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
