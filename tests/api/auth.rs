@@ -74,6 +74,7 @@ fn call_of(route: &Route, service: &str, id: &str) -> Call {
     let body = match (route.body, &route.method) {
         (Some("NewDeployment"), _) => json!({ "service": service, "tag": "1" }),
         (Some("NewApproval"), _) => json!({ "code": "7K3M-9QXT-2BWD" }),
+        (Some("NewLook"), _) => json!({ "tag": "1" }),
         (Some("NewReload"), _) => json!({ "dataset": service }),
         (Some("NewUser"), _) => json!({ "name": service, "scopes": ["read"] }),
         (Some("UserChange"), _) => json!({ "disabled": true }),
@@ -571,7 +572,7 @@ fn assert_scope(answer: &Answer, allowed: bool, key: &Key, what: &str) {
         // 503: an adoption takes no waiting order's place.
         // 502: the remote of these datasets is not there.
         // 404: nobody has enrolled such an agent. 426: it is no WebSocket.
-        let is_nobody = answer.status == 404 && what.contains("/revoke");
+        let is_nobody = answer.status == 404 && ["/revoke", "/readmit"].iter().any(|end| what.contains(end));
         let is_taken = is_nobody
             || matches!(answer.status, 200 | 202 | 409 | 422 | 426 | 502)
             || (answer.status == 503 && answer.text.contains("\"busy\""));

@@ -155,17 +155,22 @@ impl Storm {
                 assert_eq!(service["drift"], Value::Null, "{service}");
             }
         }
-        // What is pinned the control plane asks its agent, whose line may not be there again yet.
-        let began = Instant::now();
-        loop {
-            let (_, here) = self.fleet.world.server().get("/api/v1/services/web").await;
-            let (_, there) = self.fleet.control().get("/api/v1/services/web").await;
-            if (&here["live"]["id"], &here["pinned"]) == (&there["live"]["id"], &there["pinned"]) {
-                return;
-            }
-            assert!(began.elapsed() < CALM, "{here:#} {there:#}\n{}", self.fleet.control().log());
-            tokio::time::sleep(Duration::from_millis(100)).await;
+        let here = seen(self.fleet.world.server()).await;
+        let there = seen(self.fleet.control()).await;
+        assert_eq!((&here["live"]["id"], &here["pinned"]), (&there["live"]["id"], &there["pinned"]));
+    }
+}
+
+/// The service, once `server` sees what runs.
+async fn seen(server: &Server) -> Value {
+    let began = Instant::now();
+    loop {
+        let (_, service) = server.get("/api/v1/services/web").await;
+        if service["standing"]["word"] != "unknown" {
+            return service;
         }
+        assert!(began.elapsed() < CALM, "what runs is not seen: {service}\n{}", server.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 

@@ -250,11 +250,27 @@ impl World {
         until(&format!("{point} is reached"), || self.was_met(point)).await;
     }
 
-    /// Docker is away, and who was listening to its events has lost the line, as it happens with a real daemon before that is back.
+    /// Docker is away, and who was listening to its events or waited at a point has lost the line, as it happens with a real daemon
+    /// before that is back.
     pub(crate) async fn loses_docker(&self) {
         self.forget("events");
         self.arm("daemon", "fail");
         self.reached("events").await;
+        until("whoever waited has lost the line", || !self.waits_at_a_point()).await;
+    }
+
+    /// Whether a docker that has met a fault is still there.
+    fn waits_at_a_point(&self) -> bool {
+        let docker = self.path("docker").display().to_string();
+        let is_there = |process: &str| {
+            std::fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(&docker))
+        };
+        let points = std::fs::read_dir(self.path("world/reached")).expect("a folder");
+        // Reading the compose files needs no daemon.
+        points
+            .flatten()
+            .filter(|point| point.file_name() != "config")
+            .any(|point| std::fs::read_to_string(point.path()).is_ok_and(|process| is_there(process.trim())))
     }
 
     /// The image of `tag`, which is there, goes from the host, as if nothing used it.

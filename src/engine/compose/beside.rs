@@ -156,7 +156,13 @@ impl Compose {
         let env_file = folder.path().join("env");
         write_env(&env_file, &own.env).map_err(|error| EngineError::file("writing", &env_file, error))?;
         let of = format!("{}/{}", self.stack.project, own.service);
-        let create = self.docker_command(creation(own, beside, &of, &env_file.display().to_string()), QUESTION);
+        let mut create = self.docker_command(creation(own, beside, &of, &env_file.display().to_string()), QUESTION);
+        for (name, value) in several_lines(&own.env) {
+            if name.starts_with("DOCKER_") || create.env.insert(name.to_owned(), value.to_owned()).is_some() {
+                let why = format!("the variable {name} of this container has several lines, and docker itself reads it: give it one line");
+                return Err(EngineError::Failed { what: "docker create".to_owned(), why });
+            }
+        }
         self.ask(&create, "docker create", cancel).await?;
         for network in more_networks(&own.inspected) {
             let connect = self.docker_command(["network", "connect", network, &beside.name], QUESTION);
@@ -171,10 +177,15 @@ fn passing_folder(place: &Path) -> std::io::Result<Passing> {
     Passing::within(place)
 }
 
-/// A value of several lines cannot be handed over this way, and is left out.
+/// A file holds one variable a line.
 fn write_env(file: &Path, env: &[String]) -> std::io::Result<()> {
     let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(file)?;
     env.iter().filter(|one| !one.contains(['\n', '\r'])).try_for_each(|one| writeln!(file, "{one}"))
+}
+
+/// The variables that no such file can hold, each with its value: docker takes them from its own environment.
+fn several_lines(env: &[String]) -> impl Iterator<Item = (&str, &str)> {
+    env.iter().filter(|one| one.contains(['\n', '\r'])).filter_map(|one| one.split_once('='))
 }
 
 /// `docker create …`.
@@ -189,11 +200,14 @@ fn creation(own: &Own, beside: &Beside, of: &str, env_file: &str) -> Vec<String>
     option("--restart", if tries { "no" } else { "unless-stopped" });
     option("--volumes-from", &if tries { format!("{}:ro", own.id) } else { own.id.clone() });
     option("--env-file", env_file);
+    several_lines(&own.env).for_each(|(name, _)| option("--env", name));
     let host = at(&own.inspected, &["HostConfig"]).unwrap_or(&Value::Null);
     for (name, value) in [
         ("--network", text(host, &["NetworkMode"])),
         ("--pid", text(host, &["PidMode"])),
+        ("--ipc", text(host, &["IpcMode"])),
         ("--userns", text(host, &["UsernsMode"])),
+        ("--runtime", text(host, &["Runtime"])),
         ("--user", text(&own.inspected, &["Config", "User"])),
         ("--workdir", text(&own.inspected, &["Config", "WorkingDir"])),
         ("--entrypoint", beside.program.as_deref().unwrap_or_default()),
@@ -217,12 +231,43 @@ fn creation(own: &Own, beside: &Beside, of: &str, env_file: &str) -> Vec<String>
         let options = options.as_str().unwrap_or_default();
         option("--tmpfs", &if options.is_empty() { place.to_owned() } else { format!("{place}:{options}") });
     }
+    bounds(host).iter().for_each(|(name, value)| option(name, value));
     let is_set = |key: &str| at(host, &[key]).and_then(Value::as_bool) == Some(true);
     words.extend(is_set("Privileged").then(|| "--privileged".to_owned()));
     words.extend((is_set("ReadonlyRootfs") && !tries).then(|| "--read-only".to_owned()));
     words.extend(["--no-healthcheck".to_owned(), beside.image.clone()]);
     words.extend(beside.args.iter().cloned());
     words
+}
+
+/// What a container may use of its host, as options of `docker create`.
+fn bounds(host: &Value) -> Vec<(&'static str, String)> {
+    let mut bounds = Vec::new();
+    for (name, key) in [
+        ("--memory", "Memory"),
+        ("--memory-swap", "MemorySwap"),
+        ("--memory-reservation", "MemoryReservation"),
+        ("--pids-limit", "PidsLimit"),
+        ("--cpu-shares", "CpuShares"),
+        ("--cpu-period", "CpuPeriod"),
+        ("--cpu-quota", "CpuQuota"),
+        ("--shm-size", "ShmSize"),
+        ("--oom-score-adj", "OomScoreAdj"),
+    ] {
+        bounds.extend(at(host, &[key]).and_then(Value::as_i64).filter(|set| *set != 0).map(|set| (name, set.to_string())));
+    }
+    // Billionths of a processor.
+    let processors = at(host, &["NanoCpus"]).and_then(Value::as_u64).filter(|set| *set != 0);
+    bounds.extend(processors.map(|set| ("--cpus", format!("{}.{:09}", set / 1_000_000_000, set % 1_000_000_000))));
+    for limit in items(host, &["Ulimits"]) {
+        let number = |key: &str| at(limit, &[key]).and_then(Value::as_i64).unwrap_or_default();
+        bounds.push(("--ulimit", format!("{}={}:{}", text(limit, &["Name"]), number("Soft"), number("Hard"))));
+    }
+    for device in items(host, &["Devices"]) {
+        let part = |key: &str| text(device, &[key]);
+        bounds.push(("--device", format!("{}:{}:{}", part("PathOnHost"), part("PathInContainer"), part("CgroupPermissions"))));
+    }
+    bounds
 }
 
 /// The networks of a container besides the one that it was made with.
@@ -276,11 +321,20 @@ mod tests {
             "Config": {"User": "1000:1000", "WorkingDir": "/var/lib/tagalong"},
             "HostConfig": {
                 "NetworkMode": "edge", "GroupAdd": ["998"], "CapDrop": ["ALL"], "SecurityOpt": ["no-new-privileges:true"],
-                "ReadonlyRootfs": true, "Tmpfs": {"/tmp": "", "/run/tagalong": "uid=1000"}, "PidMode": "", "Privileged": false
+                "ReadonlyRootfs": true, "Tmpfs": {"/tmp": "", "/run/tagalong": "uid=1000"}, "PidMode": "", "Privileged": false,
+                "IpcMode": "private", "Runtime": "runc", "Memory": 268435456, "MemorySwap": -1, "PidsLimit": 200, "CpuShares": 0,
+                "NanoCpus": 1500000000u64, "Ulimits": [{"Name": "nofile", "Soft": 1024, "Hard": 2048}], "Devices": [
+                    {"PathOnHost": "/dev/fuse", "PathInContainer": "/dev/fuse", "CgroupPermissions": "rwm"}]
             },
             "NetworkSettings": {"Networks": {"edge": {}, "db": {}}}
         });
-        Own { id: ID.into(), image_id: "sha256:old".into(), service: "tagalong".into(), env: vec!["TOKEN=geheim".into()], inspected }
+        Own {
+            id: ID.into(),
+            image_id: "sha256:old".into(),
+            service: "tagalong".into(),
+            env: vec!["TOKEN=geheim".into(), "KEY=geheim\nno less".into()],
+            inspected,
+        }
     }
 
     fn created(kind: BesideKind) -> String {
@@ -291,14 +345,17 @@ mod tests {
 
     #[test]
     fn a_trial_can_change_nothing_and_a_carrier_comes_back() {
-        let common = "--network edge --user 1000:1000 --workdir /var/lib/tagalong --group-add 998 --security-opt no-new-privileges:true \
-                      --cap-drop ALL";
+        let common = "--env KEY --network edge --ipc private --runtime runc --user 1000:1000 --workdir /var/lib/tagalong --group-add 998 \
+                      --security-opt no-new-privileges:true --cap-drop ALL";
+        let bounds = "--memory 268435456 --memory-swap -1 --pids-limit 200 --cpus 1.500000000 --ulimit nofile=1024:2048 \
+                      --device /dev/fuse:/dev/fuse:rwm";
         let begin = "create --name n --label tagalong.of=p/tagalong --label tagalong.for=01ABC --pull never";
-        let tries = format!("{begin} --restart no --volumes-from {ID}:ro --env-file /d/env {common} --no-healthcheck i prove 01ABC");
+        let tries =
+            format!("{begin} --restart no --volumes-from {ID}:ro --env-file /d/env {common} {bounds} --no-healthcheck i prove 01ABC");
         assert_eq!(created(BesideKind::Tries), tries);
         let carries = format!(
             "{begin} --restart unless-stopped --volumes-from {ID} --env-file /d/env {common} --tmpfs /tmp --tmpfs /run/tagalong:uid=1000 \
-             --read-only --no-healthcheck i prove 01ABC"
+             {bounds} --read-only --no-healthcheck i prove 01ABC"
         );
         assert_eq!(created(BesideKind::Carries), carries);
         assert!(!carries.contains("geheim"), "a secret never becomes an argument");
