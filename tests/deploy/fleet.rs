@@ -59,6 +59,24 @@ impl Fleet {
         self.control.take().expect("it runs").kill();
     }
 
+    /// Ends the agent's server by SIGKILL. No new line is made until [`Fleet::start_agent`]: `agent --stdio` starts a server where none runs,
+    /// and that would have the data folder by then.
+    pub(crate) fn kill_agent(&mut self) {
+        std::fs::write(self.path("down"), "").expect("a file");
+        self.world.kill();
+    }
+
+    /// The same by SIGTERM.
+    pub(crate) fn stop_agent(&mut self) {
+        std::fs::write(self.path("down"), "").expect("a file");
+        self.world.stop();
+    }
+
+    pub(crate) async fn start_agent(&mut self) {
+        self.world.start().await;
+        self.mend();
+    }
+
     /// The control plane sees the service through its agent.
     pub(crate) async fn is_there(&self) {
         for _ in 0..1200 {
@@ -310,9 +328,9 @@ async fn an_agent_that_is_killed_at_a_step_goes_on_and_its_lines_stay_in_order()
         fleet.world.arm(point, "hang");
         let id = fleet.control().deploy(tag).await;
         fleet.world.reached(point).await;
-        fleet.world.kill();
+        fleet.kill_agent();
         fleet.world.disarm(point);
-        fleet.world.start().await;
+        fleet.start_agent().await;
         assert_eq!(fleet.agreed(&id).await["outcome"], "live", "{point}");
         assert_eq!(fleet.world.running(), tag);
         fleet.finish().await;

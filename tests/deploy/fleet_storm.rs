@@ -81,10 +81,10 @@ impl Storm {
         match blow {
             Blow::Nothing => {}
             Blow::KillControl => self.fleet.kill_control(),
-            Blow::KillAgent => self.fleet.world.kill(),
+            Blow::KillAgent => self.fleet.kill_agent(),
             Blow::KillBoth => {
                 self.fleet.kill_control();
-                self.fleet.world.kill();
+                self.fleet.kill_agent();
             }
             Blow::Cut => self.fleet.cut(),
             Blow::Dark => self.fleet.at_wire("dark", "x"),
@@ -113,7 +113,7 @@ impl Storm {
             self.fleet.mend();
         }
         if matches!(blow, Blow::KillAgent | Blow::KillBoth) {
-            self.fleet.world.start().await;
+            self.fleet.start_agent().await;
         }
         if matches!(blow, Blow::KillControl | Blow::KillBoth) {
             self.fleet.start_control().await;

@@ -127,6 +127,16 @@ impl Fleet {
         std::fs::remove_file(self.hosts[at].path("line.down")).expect("a file");
     }
 
+    /// An agent's server is killed while it waits at `point`, and started again. Meanwhile no line to it is made: `agent --stdio` starts a
+    /// server where none runs, and that would have the data folder.
+    async fn restart_agent(&mut self, at: usize, point: &str) {
+        std::fs::write(self.hosts[at].path("line.down"), "").expect("a file");
+        self.hosts[at].kill();
+        self.hosts[at].disarm(point);
+        self.hosts[at].start().await;
+        self.mend(at);
+    }
+
     /// The control plane knows that an agent is away.
     async fn until_away(&self, name: &str) {
         let is_away = |log: String| {
@@ -507,18 +517,14 @@ async fn an_agent_that_is_killed_goes_on_with_its_part() {
     let id = fleet.control().deploy("v2").await;
     for point in ["pull@v2", "up@v2"] {
         fleet.hosts[1].reached(point).await;
-        fleet.hosts[1].kill();
-        fleet.hosts[1].disarm(point);
-        fleet.hosts[1].start().await;
+        fleet.restart_agent(1, point).await;
     }
     assert_eq!(fleet.outcome(&id).await["outcome"], "live", "{}", fleet.control().journal(&id).await);
     fleet.hosts[1].arm("page@v3", "fail");
     fleet.hosts[0].arm("up@v2", "hang");
     let id = fleet.control().deploy("v3").await;
     fleet.hosts[0].reached("up@v2").await;
-    fleet.hosts[0].kill();
-    fleet.hosts[0].disarm("up@v2");
-    fleet.hosts[0].start().await;
+    fleet.restart_agent(0, "up@v2").await;
     assert_eq!(fleet.outcome(&id).await["outcome"], "rolled_back", "{}", fleet.control().journal(&id).await);
     assert_eq!(fleet.running(), ["v2", "v2"]);
     fleet.finish().await;

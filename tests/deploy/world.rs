@@ -152,6 +152,7 @@ impl World {
     /// Starts tagalong.
     pub(crate) async fn start(&mut self) {
         self.server = Some(Server::start(self.dir.path()).await);
+        self.control.iter().for_each(Control::reaches_the_host);
     }
 
     /// Starts tagalong again, where it may have so many files open and no more.
@@ -162,11 +163,13 @@ impl World {
 
     /// Ends tagalong by SIGKILL.
     pub(crate) fn kill(&mut self) {
+        self.control.iter().for_each(Control::leaves_the_host);
         self.server.take().expect("the server runs").kill();
     }
 
     /// Ends tagalong by SIGTERM.
     pub(crate) fn stop(&mut self) {
+        self.control.iter().for_each(Control::leaves_the_host);
         self.server.take().expect("the server runs").stop();
     }
 
