@@ -32,7 +32,7 @@ impl Agents {
         if before.len() == services.len() && services.iter().all(|(service, images)| before.get(service) == Some(images)) {
             return Ok(());
         }
-        let is_enrolled = !self.config.now().hosts.contains_key(name);
+        let is_enrolled = self.config.now().hosts.get(name).is_none_or(|host| !host.is_dialled);
         if self.books.store.keep_placements(name, &services, is_enrolled).await? {
             self.see_placements().await?;
         }

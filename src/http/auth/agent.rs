@@ -92,7 +92,7 @@ impl Dialled {
         let opening = attempt.header(OPENING_HEADER).ok_or_else(|| attempt.showed_nothing(Check::AgentKey))?;
         let opening = Opening::of_header(opening).ok_or_else(stranger)?;
         let agent = shared.store.agent(&opening.name).await?.filter(|agent| agent.keys.contains(&opening.key)).ok_or_else(stranger)?;
-        if shared.config.now().hosts.contains_key(&agent.name) {
+        if shared.config.now().hosts.get(&agent.name).is_some_and(|host| host.is_dialled) {
             return Err(ApiError::agent_is_a_host(&agent.name));
         }
         if agent.machine != opening.machine {
