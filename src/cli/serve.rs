@@ -3,8 +3,10 @@
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 use tokio::time::Instant;
@@ -17,18 +19,34 @@ use crate::telemetry;
 /// How often it is looked whether anybody needs this server.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// What a server is called with that ends when nobody needs it.
+pub(in crate::cli) const LEAVE_AFTER: &str = "--leave-after";
+
+/// How long such a server may take until it has ended.
+const STOP: Duration = Duration::from_secs(70);
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 
 pub(crate) async fn run(global: &Global, _: &Args) -> anyhow::Result<u8> {
-    run_while_needed(global, None).await
+    let config = read(global)?;
+    end_one_apart(&config.server.data_dir).await?;
+    serve(global, config, None).await
 }
 
 /// The same. It ends by itself after nobody needed it for as long as `leave_after` says: no control plane was connected and no order was
-/// left.
+/// left. A server that runs with the same data folder stays.
 pub(in crate::cli) async fn run_while_needed(global: &Global, leave_after: Option<Duration>) -> anyhow::Result<u8> {
+    serve(global, read(global)?, leave_after).await
+}
+
+fn read(global: &Global) -> anyhow::Result<Config> {
     let config = Config::load(&global.config)?;
     telemetry::start_logging(config.server.log_json, &config.server.log_level);
+    Ok(config)
+}
+
+async fn serve(global: &Global, config: Config, leave_after: Option<Duration>) -> anyhow::Result<u8> {
     let socket = config.server.socket.clone();
     let services = config.services.len();
     let mut stop = signal(SignalKind::terminate())?;
@@ -49,6 +67,23 @@ pub(in crate::cli) async fn run_while_needed(global: &Global, leave_after: Optio
     tracing::info!("stopping; running deployments are continued at the next start");
     app.stop().await;
     Ok(0)
+}
+
+/// Ends the server of the data folder `dir` that `agent --stdio` started and that stays only while it is needed, so that this process can
+/// take its place. What that one carries out goes on here. Any other server stays.
+///
+/// # Errors
+/// When it does not end.
+async fn end_one_apart(dir: &Path) -> anyhow::Result<()> {
+    for holder in process::holders_of(&dir.join("lock")) {
+        let pid = holder.pid;
+        if process::arguments(pid).iter().any(|word| word == LEAVE_AFTER) {
+            tracing::info!(pid, "the server that agent --stdio has started ends, and this one takes its place");
+            let has_ended = process::end(pid, STOP).await.with_context(|| format!("The server (process {pid}) could not be ended"))?;
+            anyhow::ensure!(has_ended, "The server (process {pid}) did not end within {} s.", STOP.as_secs());
+        }
+    }
+    Ok(())
 }
 
 /// Ends when nobody has needed `app` for so long; without a time it never does.

@@ -298,7 +298,15 @@ async fn a_server_that_nobody_needs_ends_by_itself() {
     let config = world.path("tagalong.toml").display().to_string();
     host(env!("CARGO_BIN_EXE_tagalong"), &["agent", "--apart", "--leave-after", "2", "--config", &config]);
     assert!(began.elapsed() >= std::time::Duration::from_secs(2), "{:?}", began.elapsed());
+    // A server that stays takes the place of one that somebody needs, and goes on with its work.
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tagalong"));
+    let log = std::fs::File::create(world.path("apart.log")).expect("a file");
+    command.args(["agent", "--apart", "--leave-after", "600", "--config", &config]).stderr(log);
+    let mut apart = command.spawn().expect("it starts");
+    until("it serves", || std::fs::read_to_string(world.path("apart.log")).is_ok_and(|log| log.contains("serving"))).await;
     world.start().await;
+    assert!(apart.wait().expect("it ends").success());
+    world.land("v1").await;
     world.finish().await;
 }
 

@@ -40,7 +40,7 @@ pub use confined::{Confinement, can_confine};
 pub use files::raise_open_files;
 pub use lock::{Holder, HostLock, LockError, end_left_behind, holders, holders_of, work_left_behind, work_under_way};
 pub use looks::Looks;
-pub use other::{end, is_running, leave_session, replace_by, send_signal, start_apart};
+pub use other::{arguments, end, is_running, leave_session, replace_by, send_signal, start_apart};
 pub use passing::{Passing, remove_passing};
 
 pub use text::Mask;

@@ -282,9 +282,7 @@ fn taker(pid: i32, lock: &std::fs::Metadata) -> Option<i32> {
 }
 
 fn command_of(pid: i32) -> String {
-    let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let words: Vec<String> = bytes.split(|b| *b == 0).filter(|w| !w.is_empty()).map(|w| String::from_utf8_lossy(w).into_owned()).collect();
-    words.join(" ").chars().take(80).collect()
+    crate::other::arguments(pid).join(" ").chars().take(80).collect()
 }
 
 /// For what the lock of `dir` is held by a tagalong that lives: this one, or another.

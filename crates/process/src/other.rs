@@ -79,6 +79,13 @@ pub async fn end(pid: i32, patience: Duration) -> std::io::Result<bool> {
     Ok(true)
 }
 
+/// The words that the process `pid` was started with; none: it has ended.
+#[must_use]
+pub fn arguments(pid: i32) -> Vec<String> {
+    let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    bytes.split(|byte| *byte == 0).filter(|word| !word.is_empty()).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+}
+
 /// Whether there is a process `pid`, and it has not ended. One that has ended and that nobody has asked how is none.
 #[must_use]
 pub fn is_running(pid: i32) -> bool {

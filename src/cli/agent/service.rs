@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::agent;
 use crate::cli::global::Global;
+use crate::cli::serve;
 use crate::config::Config;
 
 /// What systemd calls the server.
@@ -149,7 +150,7 @@ async fn start_apart(global: &Global, dir: &Path, program: &Path, leave_after: O
     let mut argv = vec![program.display().to_string()];
     argv.extend(global.arguments());
     argv.extend(["agent".to_owned(), "--apart".to_owned()]);
-    argv.extend(leave_after.into_iter().flat_map(|after| ["--leave-after".to_owned(), after.as_secs().to_string()]));
+    argv.extend(leave_after.into_iter().flat_map(|after| [serve::LEAVE_AFTER.to_owned(), after.as_secs().to_string()]));
     let started = process::start_apart(&argv, &log).with_context(|| format!("{} could not be started", program.display()))?;
     // Where something else starts the server as well, either will do.
     let is_coming = || process::is_running(started) || !process::holders_of(&dir.join("lock")).is_empty();
