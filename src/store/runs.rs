@@ -103,6 +103,8 @@ fn readable(rows: &[AnyRow]) -> Vec<Deployment> {
 struct Left {
     id: DeploymentId,
     service: ServiceName,
+    /// Whether it is on this host, and not on those of agents.
+    is_here: bool,
     run: i64,
     executor: Option<String>,
     stored: Stored,
@@ -121,7 +123,8 @@ impl Left {
             }
         };
         let stored = Stored { fence: row.try_get("fence")?, lease_ms: row.try_get("lease_ms")?, now_ms: row.try_get("now_ms")? };
-        Ok(Some(Self { id, service, run: row.try_get("run")?, executor: row.try_get("executor")?, stored }))
+        let is_here = row.try_get::<&str, _>("host")? == Deployment::HERE;
+        Ok(Some(Self { id, service, is_here, run: row.try_get("run")?, executor: row.try_get("executor")?, stored }))
     }
 }
 
@@ -201,7 +204,7 @@ impl Store {
     }
 
     /// Takes over the runs of `executor` whose deployments are not in `at_work` (an earlier process left them, or a run that lost the
-    /// database), and runs of other executors whose lease has expired. From now on their previous owners can neither write nor get leave to
+    /// database), and runs of other executors whose lease has expired; on this host those of `services`. From now on their previous owners can neither write nor get leave to
     /// act.
     ///
     /// # Errors
@@ -215,7 +218,7 @@ impl Store {
     ) -> Result<Vec<Turn>, StoreError> {
         let running = by_the_databases_clock!(
             self,
-            "SELECT r.deployment, r.service, r.run, r.executor, r.fence, r.lease_ms, ",
+            "SELECT r.deployment, r.service, r.host, r.run, r.executor, r.fence, r.lease_ms, ",
             " AS now_ms FROM runs AS r JOIN deployments AS d ON d.id = r.deployment
              WHERE r.state = 'running' AND r.run = 1 AND d.state = 'running' ORDER BY r.service"
         );
@@ -225,7 +228,8 @@ impl Store {
             let Some(left) = Left::of_row(&row)? else { continue };
             let is_own = left.executor.as_deref() == Some(executor);
             let wanted = if is_own { !at_work.contains(&left.id) } else { self.leases.has_run_out(&left.id, left.stored, lease) };
-            if wanted && services.contains(&left.service) {
+            // What agents carry out ends without being configured: the agent may be revoked, or not name the service any more.
+            if wanted && (!left.is_here || services.contains(&left.service)) {
                 taken.extend(of_one(self.take_over(&left, executor, lease).await)?);
             }
             others.push(left.id);
