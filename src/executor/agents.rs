@@ -216,6 +216,12 @@ impl Agents {
         self.presence.is_elsewhere(agent)
     }
 
+    /// The agents that are connected to other servers of the same database, and not to this one.
+    #[must_use]
+    pub fn elsewhere(&self) -> Vec<AgentName> {
+        self.presence.elsewhere()
+    }
+
     /// The agents that were there since this server has started.
     #[must_use]
     pub fn all(&self) -> Vec<(AgentName, Seat)> {

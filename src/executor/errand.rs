@@ -13,6 +13,8 @@ use tokio::time::timeout;
 use crate::clock;
 use crate::executor::account::Account;
 use crate::executor::agents::Agents;
+use crate::executor::awaited::Awaited;
+use crate::executor::awaited::NoLine;
 use crate::executor::gate;
 use crate::executor::gate::Said;
 use crate::executor::seat::Attached;
@@ -87,15 +89,6 @@ pub(super) struct Progress {
     not_yet: String,
     /// How often it was told why it is not further.
     said: u32,
-}
-
-/// Why no line is waited for any more, where the agent cannot have the order.
-enum NoLine {
-    Cancelled,
-    /// Why there is none.
-    Away(String),
-    /// Why there will be none, whether the agent has the order or not.
-    Gone(String),
 }
 
 /// Why a line is left.
@@ -176,6 +169,10 @@ impl<'a> Errand<'a> {
                     let outcome = self.lost(&why);
                     return self.end(outcome).await;
                 }
+                Err(NoLine::Elsewhere) => {
+                    self.give_back().await;
+                    return None;
+                }
             };
             match self.over(&line).await {
                 Left::Line => self.tell_away().await,
@@ -186,32 +183,19 @@ impl<'a> Errand<'a> {
     }
 
     /// The next line to the agent.
-    ///
-    /// # Errors
-    /// It was cancelled or waited for long, and the agent does not have it; or the agent does not come back, whatever it has.
     async fn line(&self) -> Result<Attached, NoLine> {
-        let mut seat = self.agents.seat(&self.agent);
-        let is_open = |attached: &Attached| !attached.to.is_closed();
-        let here = async {
-            let seen = seat.wait_for(|now| now.attached().is_some_and(is_open)).await;
-            seen.ok().and_then(|seen| seen.attached().cloned())
-        };
-        let late = async {
-            match self.patience {
-                Some(patience) => tokio::time::sleep(patience).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            here = here => here.ok_or(NoLine::Cancelled),
-            () = self.cancel.cancelled(), if !self.may_know => Err(NoLine::Cancelled),
-            () = late, if !self.may_know => {
-                let why = self.agents.why_not(&self.agent).unwrap_or_else(|| format!("the agent {} is away", self.agent));
-                let most_s = self.patience.unwrap_or_default().as_secs();
-                Err(NoLine::Away(format!("{why}, which is longer than max_wait_s = {most_s}")))
-            }
-            why = self.agents.gone(&self.agent) => Err(NoLine::Gone(why)),
+        let Self { agents, agent, cancel, may_know, patience, .. } = self;
+        // The runs on the hosts of a rollout are all of the server that has the rollout.
+        let may_move = self.account.on_host.is_none();
+        Awaited { agents, agent, cancel, may_know: *may_know, patience: *patience, may_move }.line().await
+    }
+
+    /// The server that the agent is connected to goes on with it.
+    async fn give_back(&self) {
+        let why = "it is connected to another server of this database";
+        self.account.note(&format!("The agent {} is not waited for any more: {why}, which goes on with it.", self.agent)).await;
+        if let Err(error) = self.account.books.store.give_back(&self.account.fence).await {
+            tracing::error!(deployment = %self.order.deployment, %error, "a run could not be given to the server of its agent; trying again");
         }
     }
 

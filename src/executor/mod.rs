@@ -3,6 +3,7 @@
 mod account;
 mod agents;
 mod asked;
+mod awaited;
 mod carrier;
 mod conflicts;
 mod drafts;

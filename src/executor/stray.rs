@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
+use std::sync::PoisonError;
 
 use crate::clock;
 use crate::config::Config;
-use crate::executor::agents::held;
 use crate::executor::drafts::ASIDE;
 use crate::executor::drafts::drafts;
 use crate::executor::drafts::on_host;
@@ -52,7 +52,7 @@ impl Strays {
     }
 
     fn is_new(&self, agent: &AgentName, service: &ServiceName) -> bool {
-        let mut warned = held(&self.0);
+        let mut warned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         warned.len() < MOST_WARNED && warned.insert((agent.clone(), service.clone()))
     }
 }

@@ -76,7 +76,8 @@ impl Deployer {
         let at_work: Vec<DeploymentId> = self.running.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
         let store = self.store.for_runs();
         let lease = self.config.now().store.lease;
-        for turn in store.reclaim(&services, self.executor.id(), &at_work, lease).await? {
+        let elsewhere = self.agents().elsewhere();
+        for turn in store.reclaim(&services, self.executor.id(), &at_work, &elsewhere, lease).await? {
             let deployment = &turn.deployment;
             tracing::warn!(deployment = %deployment.id, service = %deployment.order.service, "continuing a deployment that was left \
             unfinished");

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use serde_json::json;
+use tagalong::line::KEY_FILES;
 
 use crate::agent_frames::Speaker;
 use crate::agent_frames::ended;
@@ -217,5 +218,28 @@ async fn what_a_rollback_can_go_to_is_shown_as_it_is_decided() {
         let shown = shown.json()["rollback_candidates"].clone();
         assert_eq!((shown.as_array().map(Vec::len), &shown[0]["tag"], &shown[0]["gone"]), (Some(1), &json!("v1"), &gone), "{shown}");
     }
+    rig.finish().await;
+}
+
+/// An agent that comes back to the other of two servers takes what it was at along: that one goes on with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_servers_the_one_that_an_agent_comes_back_to_goes_on_with_its_order() {
+    let rig = Plan::new(Database::Postgres).start().await;
+    // Both are the same control plane to their agents.
+    std::fs::create_dir(rig.dir().join("other")).unwrap();
+    std::fs::copy(rig.data_dir().join(KEY_FILES[0]), rig.dir().join("other").join(KEY_FILES[0])).unwrap();
+    let other = rig.beside().await;
+    let host = Host::enrolled(&rig, "micro").await;
+    let mut agent = Speaker::of(&rig, &host, &["shop"]).await;
+    let id = rig.order("shop", "v1").await;
+    taken(&mut agent, &id).await;
+    drop(agent);
+    let mut agent = Speaker::of(&other, &host, &["shop"]).await;
+    taken(&mut agent, &id).await;
+    agent.say(&ended(&id, "shop")).await;
+    assert_eq!(rig.ended(&id).await["outcome"], "live");
+    let log = Call::get(&format!("/api/v1/deployments/{id}/log?follow=false")).by(rig.key()).send(&rig).await.text;
+    assert_eq!(log.matches("it is connected to another server of this database, which goes on with it").count(), 1, "{log}");
+    other.stop().await;
     rig.finish().await;
 }
