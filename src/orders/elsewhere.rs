@@ -95,15 +95,14 @@ impl Deployer {
             if matches!(service.stack.agents(), [agent] if self.agents().is_elsewhere(agent)) {
                 continue;
             }
-            match self.why_no_host(service, one.kind) {
-                None => ready.push(one),
-                Some(_) => {
-                    // For how long they have been away is another thing at every look.
-                    let away = self.away(service).iter().map(|agent| format!("the agent {agent} is not connected")).collect::<Vec<_>>();
-                    if self.store.for_runs().await_host(&one.id, &waits_for_hosts(&away)).await? {
-                        self.hub.tell(&one.id);
-                    }
-                }
+            if self.why_no_host(service, one.kind).is_none() {
+                ready.push(one);
+                continue;
+            }
+            // For how long they have been away is another thing at every look.
+            let away = self.away(service).iter().map(|agent| format!("the agent {agent} is not connected")).collect::<Vec<_>>();
+            if self.store.for_runs().await_host(&one.id, &waits_for_hosts(&away)).await? {
+                self.hub.tell(&one.id);
             }
         }
         Ok(ready)
