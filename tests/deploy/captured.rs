@@ -12,6 +12,7 @@ use tokio::io::BufReader;
 use tokio::net::UnixStream;
 
 use crate::support::host;
+use crate::support::until_some;
 use crate::world::Settings;
 use crate::world::World;
 
@@ -182,23 +183,25 @@ async fn a_control_plane_is_told_of_a_configuration_that_was_read_again() {
     world.finish().await;
 }
 
+/// Up to which deployment the agent has told everything.
+fn told_to(world: &World) -> Option<String> {
+    let file = world.path("data/tagalong.db").display().to_string();
+    let script = "import sqlite3, sys\nfor (value,) in sqlite3.connect(sys.argv[1]).execute(\"SELECT value FROM meta WHERE name = 'told_to'\"): print(value)";
+    Some(host("python3", &["-c", script, &file])).filter(|value| !value.is_empty())
+}
+
 /// A control plane whose database was restored from a backup knows newer deployments of one service, and not the last ones of another.
 #[tokio::test]
 async fn what_a_restored_control_plane_lost_of_one_service_is_told_again() {
     const NEWEST: &str = "7ZZZZZZZZZZZZZZZZZZZZZZZZZ";
     let world = World::new(&Settings::default()).await;
     let id = world.land("v1").await;
-    // Of what it is told it knows all from now on, until the agent has nothing more to say.
-    let known = json!({ "newest": NEWEST, "newest_of": [{ "service": "web", "deployment": id }] });
     let told = json!({ "deployment": id });
-    loop {
-        let (mut control, hello) = Control::that_knows(&world, &known).await;
-        if hello["journals"] == json!([]) {
-            break;
-        }
-        // Its end may be known, and be about to be remembered.
-        let _ = tokio::time::timeout(Duration::from_secs(1), control.ended(&told)).await;
-    }
+    let mut control = Control::of(&world).await;
+    control.ended(&told).await;
+    // It has remembered that this is known, and has nothing more to say.
+    until_some("all is told", || (told_to(&world)? == id).then_some(())).await;
+    drop(control);
     let lost = json!({ "newest": NEWEST, "newest_of": [{ "service": "web" }, { "service": "api" }] });
     let (mut control, hello) = Control::that_knows(&world, &lost).await;
     assert_eq!(hello["journals"], json!([]));
