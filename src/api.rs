@@ -145,7 +145,7 @@ pub struct Deployment {
     /// The outcome as one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
-    /// Why it is waiting, as one sentence, if that is known.
+    /// Why it is waiting, or running on a host that is away, as one sentence, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_why: Option<String>,
     /// Since when it waits for that, ms since 1970 (UTC), where somebody was asked.

@@ -12,6 +12,7 @@ use crate::line::is_of_now;
 use crate::model::AgentName;
 use crate::model::Caller;
 use crate::model::DeploymentId;
+use crate::model::Guard;
 use crate::model::Guest;
 use crate::model::Refusal;
 use crate::store::OrderError;
@@ -33,6 +34,16 @@ impl Agent {
         let place = AgentName::parse(CONTROL).ok()?;
         if let Err(why) = is_of_now(&id, clock::now_ms()) {
             return refused(None, why.to_string(), false);
+        }
+        if sent.good_for_s == Some(0) {
+            match self.store.get(&id).await {
+                Ok(Some(_)) => {}
+                Ok(None) => {
+                    let why = "it came when the time that it may wait (max_wait_s) was over; order it again".to_owned();
+                    return refused(Some(Guard::Age), why, false);
+                }
+                Err(error) => return unsaid(&id, &error),
+            }
         }
         let sent = sent.bounded();
         let images = sent.exact_images();

@@ -16,6 +16,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::clock;
@@ -28,9 +29,11 @@ use crate::line::FromAgent;
 use crate::line::FromControl;
 use crate::line::Hello;
 use crate::line::HostFacts;
+use crate::line::NewestOf;
 use crate::line::ServiceSeen;
 use crate::line::VERSION;
 use crate::line::Welcome;
+use crate::model::DatasetName;
 use crate::model::DeploymentId;
 use crate::orders::Deployer;
 use crate::reload::Reloader;
@@ -105,14 +108,42 @@ impl Agent {
         let _counted = Counted::one(&self.lines);
         let _turn = self.turn.lock().await;
         let AgentLine { to, mut from } = line;
+        // What changes from here on is told.
+        let mut changes = self.config.changes();
         match self.begin(&to, &mut from).await {
-            Ok(welcome) => {
+            Ok((hello, welcome)) => {
                 tracing::info!(version = welcome.program, "the control plane welcomed this agent");
-                let ended = self.go_on(&to, &mut from).await;
+                let ended = tokio::select! {
+                    ended = self.go_on(&to, &mut from) => ended,
+                    ended = self.say_what_changes(&mut changes, hello, &to) => ended,
+                };
                 ended.map_or_else(Unserved::Store, |()| Unserved::Ended)
             }
             Err(error) => error,
         }
+    }
+
+    /// Says hello again whenever another configuration names other services or datasets than the hello `told`, until the line ends.
+    async fn say_what_changes(
+        &self,
+        changes: &mut watch::Receiver<Arc<Config>>,
+        told: Hello,
+        to: &mpsc::Sender<FromAgent>,
+    ) -> Result<(), StoreError> {
+        let mut told = configured(&told);
+        while changes.changed().await.is_ok() {
+            let hello = self.hello(Vec::new()).await?;
+            let now = configured(&hello);
+            if now == told {
+                continue;
+            }
+            tracing::info!(services = hello.services.len(), "the control plane is told of another configuration");
+            if to.send(FromAgent::Hello(hello)).await.is_err() {
+                return Ok(());
+            }
+            told = now;
+        }
+        Ok(())
     }
 
     /// Whether a control plane is connected, or something is left to do for one.
@@ -124,10 +155,11 @@ impl Agent {
     }
 
     /// Hello and welcome. From then on both know what the other has.
-    async fn begin(&self, to: &mpsc::Sender<FromAgent>, from: &mut mpsc::Receiver<FromControl>) -> Result<Welcome, Unserved> {
+    async fn begin(&self, to: &mpsc::Sender<FromAgent>, from: &mut mpsc::Receiver<FromControl>) -> Result<(Hello, Welcome), Unserved> {
         let journals = self.store.untold(MOST_NAMED).await?;
         let named: Vec<DeploymentId> = journals.iter().map(|one| one.id.clone()).collect();
-        to.send(FromAgent::Hello(self.hello(named).await?)).await.map_err(|_| Unserved::Ended)?;
+        let hello = self.hello(named).await?;
+        to.send(FromAgent::Hello(hello.clone())).await.map_err(|_| Unserved::Ended)?;
         let welcome = loop {
             match timeout(PATIENCE, from.recv()).await {
                 Ok(Some(FromControl::Welcome(welcome))) => break welcome,
@@ -138,6 +170,9 @@ impl Agent {
         };
         VERSION.speaks(welcome.version, "the control plane").map_err(Unserved::Version)?;
         self.store.tells(&welcome.store, welcome.newest.as_ref()).await?;
+        for NewestOf { service, deployment } in &welcome.newest_of {
+            self.store.tells_of(service, deployment.as_ref()).await?;
+        }
         for untold in journals {
             let known = welcome.journals.iter().find(|known| known.deployment == untold.id);
             let seq = known.map_or(0, |known| known.seq);
@@ -147,7 +182,7 @@ impl Agent {
                 self.store.was_told(&Untold { position, ended, id: untold.id }, false).await?;
             }
         }
-        Ok(welcome)
+        Ok((hello, welcome))
     }
 
     async fn hello(&self, journals: Vec<DeploymentId>) -> Result<Hello, StoreError> {
@@ -232,6 +267,12 @@ impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// What of a hello follows from the configuration alone.
+fn configured(hello: &Hello) -> (Vec<ServiceSeen>, Vec<DatasetName>) {
+    let services = hello.services.iter().map(|service| ServiceSeen { live: Vec::new(), ..service.clone() });
+    (services.collect(), hello.datasets.clone())
 }
 
 fn host() -> HostFacts {

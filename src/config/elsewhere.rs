@@ -52,20 +52,31 @@ impl Config {
                         Arc::make_mut(known).stack = stack;
                     }
                 }
-                None => config.services.extend(self.silent(placement).map(|service| (placement.service.clone(), Arc::new(service)))),
+                None => {
+                    let Placement { agent, service, images, .. } = placement;
+                    let silent = self.silent(service, std::slice::from_ref(agent), images);
+                    config.services.extend(silent.map(|silent| (service.clone(), Arc::new(silent))));
+                }
             }
         }
         config
     }
 
-    /// The service as a table would make it that says nothing but where it stands.
-    fn silent(&self, placement: &Placement) -> Option<Service> {
+    /// The service `name`, which is not configured any more, as far as what was begun on the hosts of `agents` needs it to end; none: it
+    /// stood on this host.
+    #[must_use]
+    pub fn service_left(&self, name: &ServiceName, agents: &[AgentName]) -> Option<Service> {
+        self.silent(name, agents, &[]).filter(|service| !service.stack.is_here())
+    }
+
+    /// The service `name` as a table would make it that says nothing but where it stands.
+    fn silent(&self, name: &ServiceName, agents: &[AgentName], images: &[Repository]) -> Option<Service> {
         let mut table = toml::Table::new();
-        table.insert("hosts".to_owned(), vec![placement.agent.to_string()].into());
-        let images = placement.images.iter().map(|image| toml::Table::from_iter([("image".to_owned(), image.to_string().into())]));
+        table.insert("hosts".to_owned(), agents.iter().map(ToString::to_string).collect::<Vec<_>>().into());
+        let images = images.iter().map(|image| toml::Table::from_iter([("image".to_owned(), image.to_string().into())]));
         table.insert("images".to_owned(), images.collect::<Vec<_>>().into());
         let section = Section::root(table, Path::new(""), &Problems::default());
-        Service::read(placement.service.as_str(), section, &policy::Policy::default(), &self.docker, &mut Vec::new())
+        Service::read(name.as_str(), section, &policy::Policy::default(), &self.docker, &mut Vec::new())
     }
 }
 

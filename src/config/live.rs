@@ -1,12 +1,12 @@
 //! The configuration in force, for everybody who needs it at the moment.
 
 use std::sync::Arc;
-use std::sync::PoisonError;
-use std::sync::RwLock;
+
+use tokio::sync::watch;
 
 /// A value that another may take the place of, whole and at once. Clones share it.
 #[derive(Debug)]
-pub struct Live<T>(Arc<RwLock<Arc<T>>>);
+pub struct Live<T>(Arc<watch::Sender<Arc<T>>>);
 
 impl<T> Clone for Live<T> {
     fn clone(&self) -> Self {
@@ -18,18 +18,24 @@ impl<T> Live<T> {
     /// `first` is in force.
     #[must_use]
     pub fn new(first: T) -> Self {
-        Self(Arc::new(RwLock::new(Arc::new(first))))
+        Self(Arc::new(watch::Sender::new(Arc::new(first))))
     }
 
     /// What is in force now. Anybody who holds it keeps it whole, whatever takes its place meanwhile.
     #[must_use]
     pub fn now(&self) -> Arc<T> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.borrow())
     }
 
     /// It was read again: `next` is in force for everybody who asks from now on.
     pub fn read_again(&self, next: T) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+        self.0.send_replace(Arc::new(next));
+    }
+
+    /// Changes whenever another takes the place of what is in force.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<Arc<T>> {
+        self.0.subscribe()
     }
 }
 

@@ -26,6 +26,7 @@ use crate::executor::gate::Pace;
 use crate::executor::gate::Said;
 use crate::executor::seat::Attached;
 use crate::executor::seat::Seat;
+use crate::executor::stray::Strays;
 use crate::landing::Books;
 use crate::line::AnswerBody;
 use crate::line::ControlLine;
@@ -33,6 +34,7 @@ use crate::line::FromAgent;
 use crate::line::FromControl;
 use crate::line::Hello;
 use crate::line::Known;
+use crate::line::NewestOf;
 use crate::line::Presence;
 use crate::line::VERSION;
 use crate::line::Welcome;
@@ -72,11 +74,14 @@ pub struct Agents {
     changes: watch::Sender<u64>,
     /// Why a service of an agent is not taken, by both names.
     pub(super) refused: Mutex<BTreeMap<(ServiceName, AgentName), String>>,
+    /// Where the services stood that nothing names any more.
+    pub(super) left: Mutex<BTreeMap<ServiceName, Vec<AgentName>>>,
     /// Why a host could not be reached when it was dialled last.
     pub(super) unreached: Mutex<BTreeMap<AgentName, String>>,
     /// How often each agent came.
     came: Mutex<BTreeMap<AgentName, u64>>,
     pub(super) pace: Pace,
+    pub(super) strays: Strays,
 }
 
 pub(super) fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -107,9 +112,11 @@ impl Agents {
             numbers: AtomicU64::new(1),
             changes: watch::Sender::new(0),
             refused: Mutex::default(),
+            left: Mutex::default(),
             unreached: Mutex::default(),
             came: Mutex::default(),
             pace: Pace::default(),
+            strays: Strays::default(),
         };
         agents.put_in_force();
         Ok(agents)
@@ -124,7 +131,9 @@ impl Agents {
     pub(super) fn put_in_force(&self) {
         let written = held(&self.written);
         let placements = held(&self.placements).clone();
-        self.config.read_again(written.with_services_of_agents(&placements));
+        let next = written.with_services_of_agents(&placements);
+        self.see_left(&next);
+        self.config.read_again(next);
         drop(written);
         self.tell_conflicts(&placements);
     }
@@ -207,6 +216,12 @@ impl Agents {
         self.presence.is_elsewhere(agent)
     }
 
+    /// The agents that are connected to other servers of the same database, and not to this one.
+    #[must_use]
+    pub fn elsewhere(&self) -> Vec<AgentName> {
+        self.presence.elsewhere()
+    }
+
     /// The agents that were there since this server has started.
     #[must_use]
     pub fn all(&self) -> Vec<(AgentName, Seat)> {
@@ -225,6 +240,19 @@ impl Agents {
             seat.send_replace(to);
         }
         self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// What `name` says over its line `number` takes the place of what it said when that began.
+    pub(super) fn says_now(&self, name: &AgentName, number: u64, hello: Hello) {
+        let Some(seat) = held(&self.seats).get(name).cloned() else { return };
+        let hello = Arc::new(hello);
+        seat.send_if_modified(|seat| match seat {
+            Seat::Here(attached) if attached.number == number => {
+                attached.hello = hello;
+                true
+            }
+            _ => false,
+        });
     }
 
     /// Serves the line of the agent `name`, who has proven to be that, until the line ends or a newer one of the same agent takes its
@@ -268,8 +296,9 @@ impl Agents {
                 return;
             }
         }
-        if self.seat_of(&name).attached().is_some_and(|now| now.number == number) {
-            self.sit(&name, Seat::Away { since_ms: clock::now_ms(), hello });
+        let seat = self.seat_of(&name);
+        if let Some(now) = seat.attached().filter(|now| now.number == number) {
+            self.sit(&name, Seat::Away { since_ms: clock::now_ms(), hello: Arc::clone(&now.hello) });
             tracing::warn!(agent = %name, "an agent is away");
         }
     }
@@ -287,12 +316,18 @@ impl Agents {
             };
             journals.push(Known { deployment: deployment.clone(), seq: store.last_seq(&fence).await? });
         }
-        let mut newest: Option<DeploymentId> = None;
+        let mut newest_of = Vec::new();
         for service in &hello.services {
-            newest = newest.max(store.newest_ended(&service.name).await?);
+            newest_of.push(NewestOf { service: service.name.clone(), deployment: store.newest_ended(&service.name).await? });
         }
-        let welcome =
-            Welcome { version: VERSION, program: env!("CARGO_PKG_VERSION").to_owned(), store: self.store_id.clone(), newest, journals };
+        let welcome = Welcome {
+            version: VERSION,
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            store: self.store_id.clone(),
+            newest: newest_of.iter().filter_map(|one| one.deployment.clone()).max(),
+            newest_of,
+            journals,
+        };
         // A line that takes nothing ends by itself.
         let _ = timeout(PATIENCE, to.send(FromControl::Welcome(welcome))).await;
         Ok(())

@@ -10,8 +10,11 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio::time::timeout;
 
+use crate::clock;
 use crate::executor::account::Account;
 use crate::executor::agents::Agents;
+use crate::executor::awaited::Awaited;
+use crate::executor::awaited::NoLine;
 use crate::executor::gate;
 use crate::executor::gate::Said;
 use crate::executor::seat::Attached;
@@ -52,6 +55,11 @@ async fn until(at: Option<Instant>) {
     }
 }
 
+/// Until when an order may be taken that may wait for `most` from `from_ms` on (ms since 1970, UTC).
+pub(super) fn good_until(from_ms: i64, most: Duration) -> i64 {
+    from_ms.saturating_add(i64::try_from(most.as_millis()).unwrap_or(i64::MAX))
+}
+
 /// An order on its way to an agent, and what comes back.
 pub(super) struct Errand<'a> {
     pub(super) agents: &'a Agents,
@@ -67,6 +75,8 @@ pub(super) struct Errand<'a> {
     pub(super) may_know: bool,
     /// How long an agent that is away is waited for where it cannot have the order; none: however long.
     pub(super) patience: Option<Duration>,
+    /// Until when an agent may take it that does not have it yet (ms since 1970, UTC); none: at any time.
+    pub(super) good_until_ms: Option<i64>,
     pub(super) progress: Progress,
 }
 
@@ -79,13 +89,6 @@ pub(super) struct Progress {
     not_yet: String,
     /// How often it was told why it is not further.
     said: u32,
-}
-
-/// Why no line is waited for any more, where the agent cannot have the order.
-enum NoLine {
-    Cancelled,
-    /// Why there is none.
-    Away(String),
 }
 
 /// Why a line is left.
@@ -112,7 +115,9 @@ pub(super) async fn carry_out(agents: &Agents, claimed: Claimed, agent: AgentNam
     let is_left_half_way = cancel.is_cancelled() && deployment.order.kind == OrderKind::Rollback;
     let may_know = claimed.recovered || is_left_half_way;
     let order = SentOrder::of(deployment);
-    let errand = Errand { objection: claimed.objection, may_know, ..Errand::new(agents, account, agent, order, said, cancel) };
+    let good_until_ms = (deployment.order.kind == OrderKind::Deploy).then(|| good_until(deployment.ready_ms(), claimed.service.max_wait));
+    let errand =
+        Errand { objection: claimed.objection, may_know, good_until_ms, ..Errand::new(agents, account, agent, order, said, cancel) };
     errand.run().await
 }
 
@@ -127,7 +132,19 @@ impl<'a> Errand<'a> {
         cancel: Cancel,
     ) -> Self {
         let progress = Progress::default();
-        Self { agents, account, agent, order, objection: None, said, cancel, may_know: false, patience: None, progress }
+        Self {
+            agents,
+            account,
+            agent,
+            order,
+            objection: None,
+            said,
+            cancel,
+            may_know: false,
+            patience: None,
+            good_until_ms: None,
+            progress,
+        }
     }
 
     /// Until it has ended. None: this server must not say how.
@@ -148,6 +165,14 @@ impl<'a> Errand<'a> {
                     return self.end(outcome).await;
                 }
                 Err(NoLine::Away(why)) => return self.end(Outcome::Failed { why }).await,
+                Err(NoLine::Gone(why)) => {
+                    let outcome = self.lost(&why);
+                    return self.end(outcome).await;
+                }
+                Err(NoLine::Elsewhere) => {
+                    self.give_back().await;
+                    return None;
+                }
             };
             match self.over(&line).await {
                 Left::Line => self.tell_away().await,
@@ -157,28 +182,29 @@ impl<'a> Errand<'a> {
         }
     }
 
-    /// The next line to the agent. None: it was cancelled or waited for long, and the agent does not have it.
+    /// The next line to the agent.
     async fn line(&self) -> Result<Attached, NoLine> {
-        let mut seat = self.agents.seat(&self.agent);
-        let is_open = |attached: &Attached| !attached.to.is_closed();
-        let here = async {
-            let seen = seat.wait_for(|now| now.attached().is_some_and(is_open)).await;
-            seen.ok().and_then(|seen| seen.attached().cloned())
-        };
-        let late = async {
-            match self.patience {
-                Some(patience) => tokio::time::sleep(patience).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            here = here => here.ok_or(NoLine::Cancelled),
-            () = self.cancel.cancelled(), if !self.may_know => Err(NoLine::Cancelled),
-            () = late, if !self.may_know => {
-                let why = self.agents.why_not(&self.agent).unwrap_or_else(|| format!("the agent {} is away", self.agent));
-                let most_s = self.patience.unwrap_or_default().as_secs();
-                Err(NoLine::Away(format!("{why}, which is longer than max_wait_s = {most_s}")))
-            }
+        let Self { agents, agent, cancel, may_know, patience, .. } = self;
+        // The runs on the hosts of a rollout are all of the server that has the rollout.
+        let may_move = self.account.on_host.is_none();
+        Awaited { agents, agent, cancel, may_know: *may_know, patience: *patience, may_move }.line().await
+    }
+
+    /// The server that the agent is connected to goes on with it.
+    async fn give_back(&self) {
+        let why = "it is connected to another server of this database";
+        self.account.note(&format!("The agent {} is not waited for any more: {why}, which goes on with it.", self.agent)).await;
+        if let Err(error) = self.account.books.store.give_back(&self.account.fence).await {
+            tracing::error!(deployment = %self.order.deployment, %error, "a run could not be given to the server of its agent; trying again");
+        }
+    }
+
+    /// How it ends with an agent that does not come back, because of `why`: nobody can say any more what the agent did with it.
+    fn lost(&self, why: &str) -> Outcome {
+        if self.may_know {
+            Outcome::NeedsOperator { why: format!("{why} while it may have carried this out; look at what runs on its host") }
+        } else {
+            Outcome::Failed { why: format!("{why} before it had the order") }
         }
     }
 
@@ -229,7 +255,10 @@ impl<'a> Errand<'a> {
 
     async fn say_order(&mut self, line: &Attached) {
         self.may_know = true;
-        self.say(line, FromControl::Order(Box::new(self.order.clone()))).await;
+        // What is left is told, and not the time itself: clocks differ.
+        let left_ms = self.good_until_ms.map(|until_ms| u64::try_from(until_ms - clock::now_ms()).unwrap_or_default());
+        let order = SentOrder { good_for_s: left_ms.map(|left_ms| left_ms.div_ceil(1000)), ..self.order.clone() };
+        self.say(line, FromControl::Order(Box::new(order))).await;
     }
 
     async fn say_cancel(&self, line: &Attached) {

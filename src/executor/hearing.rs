@@ -11,7 +11,6 @@ use crate::executor::agents::PATIENCE;
 use crate::executor::agents::held;
 use crate::executor::gate;
 use crate::executor::gate::Said;
-use crate::executor::stray;
 use crate::line::Ack;
 use crate::line::FromAgent;
 use crate::line::FromControl;
@@ -91,9 +90,11 @@ impl Agents {
             FromAgent::Hello(hello) => {
                 if let Err(error) = self.settle(name, &hello).await {
                     tracing::error!(agent = %name, %error, "the services of an agent could not be stored");
+                    return;
                 }
+                self.says_now(name, number, hello);
             }
-            frame => match stray::hear(&self.books, &self.config.now(), name, frame).await {
+            frame => match self.strays.hear(&self.books, &self.config.now(), name, frame).await {
                 Ok(Some(ack)) => drop(timeout(PATIENCE, to.send(FromControl::Ack(ack))).await),
                 Ok(None) => {}
                 Err(error) => {

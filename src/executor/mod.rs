@@ -3,11 +3,13 @@
 mod account;
 mod agents;
 mod asked;
+mod awaited;
 mod carrier;
 mod conflicts;
 mod drafts;
 mod errand;
 mod gate;
+mod gone;
 mod hearing;
 mod here;
 mod problems;
@@ -30,7 +32,8 @@ use crate::engine::Engine;
 use crate::landing::Claimed;
 use crate::model::AgentName;
 use crate::model::Outcome;
-use crate::store::Deployment;
+use crate::model::Step;
+use crate::store::Ending;
 
 pub use agents::Agents;
 pub use asked::AskError;
@@ -65,16 +68,37 @@ impl Executor {
         &self.agents
     }
 
-    /// Carries an order out, or finishes what an earlier process left of it. When this returns, its outcome is stored and told; none:
+    /// Carries an order out, or finishes what an earlier process left of it: where it was begun, whatever the configuration says by now.
+    /// When this returns, its outcome is stored and told; none:
     /// it could not be, and the next round takes it up.
     pub async fn carry_out(&self, config: &Config, claimed: Claimed, cancel: Cancel) -> Option<Outcome> {
         if let Some(plan) = claimed.deployment.plan.clone() {
             return Box::pin(rollout::carry_out(&self.agents, claimed, plan, config.mask.as_ref(), cancel)).await;
         }
-        match agent_of(&claimed) {
+        match claimed.deployment.agents().pop() {
             Some(agent) => errand::carry_out(&self.agents, claimed, agent, config.mask.as_ref(), cancel).await,
-            None => self.here.carry_out(config, claimed, cancel).await,
+            None if claimed.service.stack.is_here() => self.here.carry_out(config, claimed, cancel).await,
+            None => self.moved(&claimed).await,
         }
+    }
+
+    /// Ends what was begun on this host, and whose service stands on another one by now: nothing here says any more where its stack is.
+    async fn moved(&self, claimed: &Claimed) -> Option<Outcome> {
+        let Claimed { deployment, service, .. } = claimed;
+        let books = &self.agents.books;
+        let name = &service.name;
+        let hosts = service.stack.agents().iter().map(AgentName::as_str).collect::<Vec<_>>().join(", ");
+        let moved = format!("the configuration says that {name} stands on {hosts} now, and this was begun on this host");
+        let outcome = if claimed.recovered {
+            let folder = "look at the folder of its stack on this host, and at what still runs there";
+            Outcome::NeedsOperator { why: format!("{moved}; {folder}") }
+        } else {
+            Outcome::Failed { why: format!("{moved}; order it again") }
+        };
+        let fence = deployment.fence();
+        let seq = books.store.last_seq(&fence).await.ok()? + 1;
+        let ending = Ending { outcome: &outcome, step: Step::Guards.into(), seq, watch: None };
+        books.end(&fence, name, ending).await.then_some(outcome)
     }
 
     /// The engine of a service's stack, for looking only; none: the stack is not on this host.
@@ -87,14 +111,6 @@ impl Executor {
     pub fn set_config(&self, config: &Config) {
         self.here.set_config(config);
     }
-}
-
-/// The agent that carries an order out which is on one host: the one that it was begun with, whatever the configuration says by now.
-fn agent_of(claimed: &Claimed) -> Option<AgentName> {
-    let Claimed { deployment, service, .. } = claimed;
-    let first = service.stack.agents().first()?;
-    let begun = deployment.host.as_deref().and_then(|host| AgentName::parse(host).ok());
-    Some(begun.filter(|host| host.as_str() != Deployment::HERE).unwrap_or_else(|| first.clone()))
 }
 
 /// The id of this executor: made once and kept in the data folder.

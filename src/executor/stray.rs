@@ -1,5 +1,9 @@
 //! What an agent says of a deployment that nobody here is at: one that has ended, or that its host ordered itself.
 
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
 use crate::clock;
 use crate::config::Config;
 use crate::executor::drafts::ASIDE;
@@ -15,31 +19,68 @@ use crate::model::AgentName;
 use crate::model::DeploymentId;
 use crate::model::ServiceName;
 use crate::model::State;
+use crate::store::Deployment;
 use crate::store::Report;
 use crate::store::StoreError;
 
-/// Takes it up, as far as it is about a service of that agent. What is answered is on disk.
-///
-/// # Errors
-/// When the database does not answer.
-pub(super) async fn hear(books: &Books, config: &Config, agent: &AgentName, frame: FromAgent) -> Result<Option<Ack>, StoreError> {
-    match frame {
-        FromAgent::Lines(lines) => of_lines(books, config, agent, lines).await,
-        FromAgent::Ended(ended) => of_end(books, config, agent, *ended).await,
-        _ => Ok(None),
+/// Of how many services of others it is remembered that an agent was warned of.
+const MOST_WARNED: usize = 1000;
+
+/// Who takes it up, and which services of others agents have spoken of: each is told once.
+#[derive(Debug, Default)]
+pub(super) struct Strays(Mutex<BTreeSet<(AgentName, ServiceName)>>);
+
+impl Strays {
+    /// Takes it up, as far as it is about a service of that agent. What is answered is on disk, or is not recorded: what is not answered is
+    /// said again.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub(super) async fn hear(
+        &self,
+        books: &Books,
+        config: &Config,
+        agent: &AgentName,
+        frame: FromAgent,
+    ) -> Result<Option<Ack>, StoreError> {
+        let about = About { strays: self, config, agent };
+        match frame {
+            FromAgent::Lines(lines) => of_lines(books, about, lines).await,
+            FromAgent::Ended(ended) => of_end(books, about, *ended).await,
+            _ => Ok(None),
+        }
+    }
+
+    fn is_new(&self, agent: &AgentName, service: &ServiceName) -> bool {
+        let mut warned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        warned.len() < MOST_WARNED && warned.insert((agent.clone(), service.clone()))
     }
 }
 
-/// Whether the service is one of that agent.
-fn is_its(config: &Config, agent: &AgentName, service: &ServiceName, id: &DeploymentId) -> bool {
-    let is_its = gate::its_own(config, agent, service).is_some();
-    if !is_its {
-        tracing::warn!(agent = %agent, service = %service, deployment = %id, "an agent speaks of a deployment of a service that is not its own");
-    }
-    is_its
+/// Who speaks, and by which configuration a service is theirs.
+#[derive(Clone, Copy)]
+struct About<'a> {
+    strays: &'a Strays,
+    config: &'a Config,
+    agent: &'a AgentName,
 }
 
-async fn of_lines(books: &Books, config: &Config, agent: &AgentName, lines: Lines) -> Result<Option<Ack>, StoreError> {
+impl About<'_> {
+    /// Whether the service is one of that agent, or what is `known` of the deployment says that its host carried it out.
+    fn is_its(self, service: &ServiceName, id: &DeploymentId, known: Option<&Deployment>) -> bool {
+        let Self { strays, config, agent } = self;
+        let was_there = known.is_some_and(|known| known.agents().contains(agent));
+        let is_its = was_there || gate::its_own(config, agent, service).is_some();
+        if !is_its && strays.is_new(agent, service) {
+            tracing::warn!(agent = %agent, service = %service, deployment = %id, "an agent speaks of a service that is not its own; what it says of \
+            that service is not recorded");
+        }
+        is_its
+    }
+}
+
+async fn of_lines(books: &Books, about: About<'_>, lines: Lines) -> Result<Option<Ack>, StoreError> {
+    let About { config, agent, .. } = about;
     let id = lines.deployment.clone();
     let Some(position) = lines.lines.last().map(|line| line.position) else { return Ok(None) };
     let ack = Ack { deployment: id.clone(), position, ended: false, unknown: false };
@@ -62,8 +103,12 @@ async fn of_lines(books: &Books, config: &Config, agent: &AgentName, lines: Line
     let Some(known) = books.store.get(&id).await? else {
         return Ok(Some(Ack { deployment: id, position: 0, ended: false, unknown: true }));
     };
+    // It would say it for ever.
+    if !about.is_its(&known.order.service, &id, Some(&known)) {
+        return Ok(Some(ack));
+    }
     // What has not ended is taken up in a moment, and the agent says it again.
-    if !matches!(known.state, State::Done { .. }) || !is_its(config, agent, &known.order.service, &id) {
+    if !matches!(known.state, State::Done { .. }) {
         return Ok(None);
     }
     // What was done on other hosts is theirs to tell.
@@ -85,7 +130,8 @@ async fn of_lines(books: &Books, config: &Config, agent: &AgentName, lines: Line
     Ok(Some(ack))
 }
 
-async fn of_end(books: &Books, config: &Config, agent: &AgentName, ended: Ended) -> Result<Option<Ack>, StoreError> {
+async fn of_end(books: &Books, about: About<'_>, ended: Ended) -> Result<Option<Ack>, StoreError> {
+    let About { config, agent, .. } = about;
     let id = ended.order.deployment.clone();
     let service = ended.order.service.clone();
     let done = Ack { deployment: id.clone(), position: 0, ended: true, unknown: false };
@@ -93,9 +139,10 @@ async fn of_end(books: &Books, config: &Config, agent: &AgentName, ended: Ended)
         return Ok(run.outcome.is_some().then_some(done));
     }
     match books.store.get(&id).await? {
-        Some(known) if !is_its(config, agent, &known.order.service, &id) => return Ok(None),
+        // It would say it for ever.
+        Some(known) if !about.is_its(&known.order.service, &id, Some(&known)) => return Ok(Some(done)),
         Some(known) => return Ok(matches!(known.state, State::Done { .. }).then_some(done)),
-        None if !is_its(config, agent, &service, &id) => return Ok(None),
+        None if !about.is_its(&service, &id, None) => return Ok(Some(done)),
         None => {}
     }
     let report = match ended.into_report(agent) {

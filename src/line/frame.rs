@@ -295,12 +295,25 @@ pub struct Welcome {
     pub program: String,
     /// Which store it has: one that lost its store has another, and is told everything again.
     pub store: String,
-    /// The newest deployment of this agent whose end it has; what came later it may have lost.
+    /// The newest deployment of any service of this agent whose end it has; what came later it may have lost.
     #[serde(default)]
     pub newest: Option<DeploymentId>,
+    /// The same by service: what one was told of lately says nothing of another. A control plane of an earlier version does not say it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub newest_of: Vec<NewestOf>,
     /// How far it really knows the journals that the hello named; those that are not here it does not know at all.
     #[serde(default)]
     pub journals: Vec<Known>,
+}
+
+/// How far the control plane knows what has ended of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewestOf {
+    /// The service.
+    pub service: ServiceName,
+    /// The newest deployment of it whose end is known; none: no end is known.
+    #[serde(default)]
+    pub deployment: Option<DeploymentId>,
 }
 
 /// An order as it is sent.
@@ -354,6 +367,10 @@ pub struct SentOrder {
     /// comes back, and the service is not held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<DeploymentId>,
+    /// For how many seconds from now on the order may still be taken, s; 0: an agent that does not have it yet refuses it; none: however
+    /// long. An agent of an earlier version takes it at any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub good_for_s: Option<u64>,
 }
 
 /// What is on the control plane's disk.

@@ -22,8 +22,8 @@ use tokio::sync::mpsc;
 pub use ask::{Answer, AnswerBody, Asked, AskedFor};
 pub use bounds::{OutOfBounds, is_of_now};
 pub use frame::{
-    Accepted, Ack, CancelOrder, Ended, FromAgent, FromControl, Hello, HostFacts, Known, Lines, Refused, SentLine, SentOrder, ServiceSeen,
-    Unreadable, VERSION, Version, Welcome,
+    Accepted, Ack, CancelOrder, Ended, FromAgent, FromControl, Hello, HostFacts, Known, Lines, NewestOf, Refused, SentLine, SentOrder,
+    ServiceSeen, Unreadable, VERSION, Version, Welcome,
 };
 pub use keys::{Identity, KEY_FILES, KeyError, KeyPair, control_keys};
 pub use machine::machine_id;

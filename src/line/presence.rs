@@ -251,6 +251,13 @@ impl Presence {
         !held.open.contains_key(name) && held.elsewhere.contains(name)
     }
 
+    /// The agents that are connected to other servers of the same database, and not to this one.
+    #[must_use]
+    pub fn elsewhere(&self) -> Vec<AgentName> {
+        let held = self.held();
+        held.elsewhere.iter().filter(|name| !held.open.contains_key(*name)).cloned().collect()
+    }
+
     /// How each of `agents` stands.
     #[must_use]
     pub fn views(&self, agents: &[Agent]) -> Vec<api::Agent> {

@@ -66,6 +66,7 @@ impl SentOrder {
             dry_run: order.dry_run,
             images,
             undoes: None,
+            good_for_s: None,
         }
     }
 

@@ -98,7 +98,9 @@ impl Deployer {
     /// # Errors
     /// When the database does not answer.
     pub async fn view(&self, deployment: &Deployment) -> Result<api::Deployment, StoreError> {
-        let shown = api::Deployment { hosts: self.hosts_of(deployment).await?, ..view(deployment) };
+        let shown = view(deployment);
+        let waits_why = self.waits_now(deployment).or(shown.waits_why);
+        let shown = api::Deployment { hosts: self.hosts_of(deployment).await?, waits_why, ..shown };
         let config = self.config.now();
         let approval = config.service(&deployment.order.service).and_then(|service| service.approval.as_ref());
         let is_unapproved = matches!(deployment.state, State::Waiting { waits_for: WaitsFor::Approval });

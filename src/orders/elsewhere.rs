@@ -23,6 +23,8 @@ use crate::model::OrderKind;
 use crate::model::Outcome;
 use crate::model::Refusal;
 use crate::model::ServiceName;
+use crate::model::State;
+use crate::model::WaitsFor;
 use crate::orders::Deployer;
 use crate::orders::enqueue::Given;
 use crate::orders::guards;
@@ -41,6 +43,8 @@ use crate::store::Wanted;
 
 /// How long an answer may be on its way.
 const TRAVEL: Duration = Duration::from_secs(2);
+/// How long an order waits whose service nothing names any more: as long as `max_wait_s` says where it is not set.
+const MOST_LEFT: Duration = Duration::from_hours(1);
 /// How long an agent may take to end a hold.
 const RESUME: Duration = Duration::from_secs(10);
 
@@ -91,14 +95,14 @@ impl Deployer {
             if matches!(service.stack.agents(), [agent] if self.agents().is_elsewhere(agent)) {
                 continue;
             }
-            match self.why_no_host(service, one.kind) {
-                None => ready.push(one),
-                Some(why) => {
-                    let hosts = if service.stack.agents().len() > 1 { "hosts" } else { "host" };
-                    if self.store.for_runs().await_host(&one.id, &format!("It waits for its {hosts}: {why}.")).await? {
-                        self.hub.tell(&one.id);
-                    }
-                }
+            if self.why_no_host(service, one.kind).is_none() {
+                ready.push(one);
+                continue;
+            }
+            // For how long they have been away is another thing at every look.
+            let away = self.away(service).iter().map(|agent| format!("the agent {agent} is not connected")).collect::<Vec<_>>();
+            if self.store.for_runs().await_host(&one.id, &waits_for_hosts(&away)).await? {
+                self.hub.tell(&one.id);
             }
         }
         Ok(ready)
@@ -110,6 +114,26 @@ impl Deployer {
         let away: Vec<String> = agents.iter().filter_map(|agent| self.agents().why_not(agent)).collect();
         let is_enough = away.is_empty() || (kind == OrderKind::Rollback && away.len() < agents.len());
         (!is_enough).then(|| away.join("; "))
+    }
+
+    /// The agents of a service that are not there.
+    fn away<'s>(&self, service: &'s Service) -> Vec<&'s AgentName> {
+        service.stack.agents().iter().filter(|agent| self.agents().why_not(agent).is_some()).collect()
+    }
+
+    /// Why its hosts keep a deployment waiting at the moment, as one sentence: it waits for them, or was begun on one that is away. None:
+    /// they do not.
+    pub(super) fn waits_now(&self, deployment: &Deployment) -> Option<String> {
+        let away = match &deployment.state {
+            State::Waiting { waits_for: WaitsFor::Host } => {
+                let config = self.config.now();
+                let service = config.service(&deployment.order.service)?;
+                self.away(service).into_iter().filter_map(|agent| self.agents().why_not(agent)).collect::<Vec<_>>()
+            }
+            State::Running { .. } if deployment.plan.is_none() => vec![self.agents().why_not(deployment.agents().first()?)?],
+            _ => return None,
+        };
+        (!away.is_empty()).then(|| waits_for_hosts(&away))
     }
 
     /// Where an order of `kind` is carried out. A rollback goes first to the hosts that are there.
@@ -133,7 +157,10 @@ impl Deployer {
         let store = self.store.for_runs();
         let config = self.config.now();
         for waiting in store.awaiting_hosts().await? {
-            let Some(service) = config.service(&waiting.order.service) else { continue };
+            let Some(service) = config.service(&waiting.order.service) else {
+                self.see_left(&waiting).await?;
+                continue;
+            };
             if self.why_no_host(service, waiting.order.kind).is_none() {
                 store.host_is_back(&waiting.id).await?;
                 continue;
@@ -141,12 +168,33 @@ impl Deployer {
             let hold = store.hold(&waiting.order.service).await?;
             let Err(refusal) = guards::at_the_turn(&waiting, hold.as_ref(), service.max_wait, clock::now_ms()) else { continue };
             let Some(guard) = refusal.guard() else { continue };
-            let outcome = Outcome::Refused { guard, why: refusal.to_string() };
-            if store.finish_waiting(&waiting.id, &outcome).await? {
-                self.metrics.ended(&waiting.order.service, &outcome, 0);
-                self.hub.tell(&waiting.id);
-                self.results.wake();
+            self.end_waiting(&waiting, Outcome::Refused { guard, why: refusal.to_string() }).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends an order that waits for its turn or its host and whose service nothing names any more: at once where the host does not come
+    /// back, else once it has waited for long.
+    pub(super) async fn see_left(&self, waiting: &Deployment) -> Result<(), StoreError> {
+        let service = &waiting.order.service;
+        let why = match self.agents().why_left(service).await? {
+            Some(why) => format!("no host names {service} any more: {why}"),
+            None if clock::now_ms() - waiting.ready_ms() > MOST_LEFT.as_millis() as i64 => {
+                format!(
+                    "neither the configuration nor an agent names {service} any more, and it waited longer than {} s",
+                    MOST_LEFT.as_secs()
+                )
             }
+            None => return Ok(()),
+        };
+        self.end_waiting(waiting, Outcome::Failed { why }).await
+    }
+
+    async fn end_waiting(&self, waiting: &Deployment, outcome: Outcome) -> Result<(), StoreError> {
+        if self.store.for_runs().finish_waiting(&waiting.id, &outcome).await? {
+            self.metrics.ended(&waiting.order.service, &outcome, 0);
+            self.hub.tell(&waiting.id);
+            self.results.wake();
         }
         Ok(())
     }
@@ -185,7 +233,7 @@ impl Deployer {
                     containers: seen.containers,
                     drift: seen.drift,
                     blocked: state.blocked.or(seen.blocked),
-                    rollback_candidates: seen.rollback_candidates,
+                    rollback_candidates: with_gone(state.rollback_candidates, &seen.rollback_candidates),
                     guards: seen.guards,
                     ..state
                 }
@@ -206,6 +254,17 @@ impl Deployer {
             _ => Err(AskError::Silent(agent.clone())),
         }
     }
+}
+
+/// The sentence that names why its hosts keep a deployment waiting, one reason each.
+fn waits_for_hosts(away: &[String]) -> String {
+    format!("It waits for its {}: {}.", if away.len() > 1 { "hosts" } else { "host" }, away.join("; "))
+}
+
+/// What the record says a rollback can go to, which is what decides about one; of those, `seen` says what is not on the host any more.
+fn with_gone(recorded: Vec<api::Candidate>, seen: &[api::Candidate]) -> Vec<api::Candidate> {
+    let gone = |id: &DeploymentId| seen.iter().find(|one| one.deployment == *id).map(|one| one.gone.clone()).unwrap_or_default();
+    recorded.into_iter().map(|one| api::Candidate { gone: gone(&one.deployment), ..one }).collect()
 }
 
 /// What the record alone says; `why` nothing is seen.

@@ -10,6 +10,8 @@ use process::Cancel;
 use tokio::task::JoinSet;
 
 use crate::clock;
+use crate::config::Config;
+use crate::config::Service;
 use crate::landing::Claimed;
 use crate::landing::Objection;
 use crate::model::DeploymentId;
@@ -22,6 +24,7 @@ use crate::orders::Running;
 use crate::orders::approval;
 use crate::orders::guards;
 use crate::orders::places::Chosen;
+use crate::store::Deployment;
 use crate::store::Fence;
 use crate::store::StoreError;
 use crate::store::Turn;
@@ -73,7 +76,8 @@ impl Deployer {
         let at_work: Vec<DeploymentId> = self.running.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
         let store = self.store.for_runs();
         let lease = self.config.now().store.lease;
-        for turn in store.reclaim(&services, self.executor.id(), &at_work, lease).await? {
+        let elsewhere = self.agents().elsewhere();
+        for turn in store.reclaim(&services, self.executor.id(), &at_work, &elsewhere, lease).await? {
             let deployment = &turn.deployment;
             tracing::warn!(deployment = %deployment.id, service = %deployment.order.service, "continuing a deployment that was left \
             unfinished");
@@ -110,9 +114,14 @@ impl Deployer {
 
     /// Which of `services` may have their orders carried out now, and what those are told that wait on.
     async fn choose(&self, services: &[ServiceName]) -> Result<Chosen, StoreError> {
-        let mut next = self.store.for_runs().next().await?;
-        next.retain(|one| services.contains(&one.service));
-        let mut next = self.without_those_to_ask_about(next).await?;
+        let next = self.store.for_runs().next().await?;
+        let (mut next, left): (Vec<_>, Vec<_>) = next.into_iter().partition(|one| services.contains(&one.service));
+        for one in left {
+            if let Some(waiting) = self.store.for_runs().get(&one.id).await? {
+                self.see_left(&waiting).await?;
+            }
+        }
+        next = self.without_those_to_ask_about(next).await?;
         let there = self.take_elsewhere(&mut next).await?;
         let most = self.config.now().server.max_running;
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).values().filter(|one| one.is_here).count();
@@ -151,8 +160,7 @@ impl Deployer {
     pub(super) fn start(self: &Arc<Self>, turn: Turn, recovered: bool, tasks: &mut JoinSet<()>) {
         let cancel = Cancel::default();
         let id = turn.deployment.id.clone();
-        let service = self.config.now().service(&turn.deployment.order.service).cloned();
-        let is_here = service.is_some_and(|service| service.stack.is_here());
+        let is_here = turn.deployment.agents().is_empty();
         self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), Running { cancel: cancel.clone(), is_here });
         let deployer = Arc::clone(self);
         self.results.wake();
@@ -168,7 +176,7 @@ impl Deployer {
 
     async fn carry_out(&self, turn: Turn, recovered: bool, cancel: Cancel) {
         let config = self.config.now();
-        let Some(service) = config.service(&turn.deployment.order.service).cloned() else { return };
+        let Some(service) = service_of(&config, &turn.deployment) else { return };
         let refusal = guards::at_the_turn(&turn.deployment, turn.hold.as_ref(), service.max_wait, clock::now_ms()).err();
         let refusal = refusal.or_else(|| approval::is_missing(&config, &service, &turn.deployment, turn.hold.as_ref()));
         let objection = refusal.and_then(|refusal| Some(Objection { guard: refusal.guard()?, why: refusal.to_string() }));
@@ -191,4 +199,11 @@ impl Deployer {
         }
         Ok(())
     }
+}
+
+/// The service of a deployment that has begun. Its agent may not name it any more: what was begun on its host ends all the same.
+fn service_of(config: &Config, deployment: &Deployment) -> Option<Arc<Service>> {
+    let name = &deployment.order.service;
+    let left = || config.service_left(name, &deployment.agents()).map(Arc::new);
+    config.service(name).cloned().or_else(left)
 }

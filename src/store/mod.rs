@@ -27,6 +27,7 @@ mod host_runs;
 mod incidents;
 mod lease;
 mod ledger;
+mod left;
 mod lines;
 mod looks;
 mod many;

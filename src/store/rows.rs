@@ -5,6 +5,7 @@ use smoke::Report;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
+use crate::model::AgentName;
 use crate::model::Approved;
 use crate::model::Caller;
 use crate::model::CancelledBy;
@@ -120,6 +121,14 @@ impl Deployment {
     #[must_use]
     pub fn ready_ms(&self) -> i64 {
         self.approved.as_ref().map_or(self.created_ms, |approved| approved.at_ms().max(self.created_ms))
+    }
+
+    /// The agents on whose hosts it was begun; empty: it was begun on this one, or nowhere yet.
+    #[must_use]
+    pub fn agents(&self) -> Vec<AgentName> {
+        let host = self.host.as_deref().filter(|host| *host != Self::HERE);
+        let one = host.and_then(|host| AgentName::parse(host).ok());
+        self.plan.as_ref().map_or_else(|| one.into_iter().collect(), |plan| plan.hosts.clone())
     }
 
     /// The fence for writes to its run as it is now.

@@ -29,7 +29,7 @@ use crate::store::StoreError;
 use crate::store::columns;
 use crate::store::gate::Tx;
 use crate::store::holds;
-use crate::store::lease::Stored;
+use crate::store::left::Left;
 use crate::store::lines;
 use crate::store::now::by_the_databases_clock;
 use crate::store::rows;
@@ -97,32 +97,6 @@ fn readable(rows: &[AnyRow]) -> Vec<Deployment> {
         tracing::error!(%error, "a deployment is not carried out");
     }
     listed.deployments
-}
-
-/// A run that belongs to an executor, or was left by one.
-struct Left {
-    id: DeploymentId,
-    service: ServiceName,
-    run: i64,
-    executor: Option<String>,
-    stored: Stored,
-}
-
-impl Left {
-    /// None: the row cannot be read. This is logged and left to an operator; it stops no other run.
-    fn of_row(row: &AnyRow) -> Result<Option<Self>, StoreError> {
-        let names = columns::parsed(row, "runs", "deployment", DeploymentId::parse)
-            .and_then(|id| Ok((id, columns::parsed(row, "runs", "service", ServiceName::parse)?)));
-        let (id, service) = match names {
-            Ok(names) => names,
-            Err(error) => {
-                tracing::error!(%error, "a deployment is not carried out");
-                return Ok(None);
-            }
-        };
-        let stored = Stored { fence: row.try_get("fence")?, lease_ms: row.try_get("lease_ms")?, now_ms: row.try_get("now_ms")? };
-        Ok(Some(Self { id, service, run: row.try_get("run")?, executor: row.try_get("executor")?, stored }))
-    }
 }
 
 /// Takes one of several deployments. One that cannot be read, or whose rows are locked by another session, stops no other.
@@ -201,8 +175,9 @@ impl Store {
     }
 
     /// Takes over the runs of `executor` whose deployments are not in `at_work` (an earlier process left them, or a run that lost the
-    /// database), and runs of other executors whose lease has expired. From now on their previous owners can neither write nor get leave to
-    /// act.
+    /// database), and runs of other executors whose lease has expired. On this host it takes those of `services`, and on hosts of agents
+    /// those whose agents are not `elsewhere`, connected to another server. From now on their previous owners can neither write nor get
+    /// leave to act.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -211,11 +186,12 @@ impl Store {
         services: &[ServiceName],
         executor: &str,
         at_work: &[DeploymentId],
+        elsewhere: &[AgentName],
         lease: Duration,
     ) -> Result<Vec<Turn>, StoreError> {
         let running = by_the_databases_clock!(
             self,
-            "SELECT r.deployment, r.service, r.run, r.executor, r.fence, r.lease_ms, ",
+            "SELECT r.deployment, r.service, r.host, r.run, r.executor, r.fence, r.lease_ms, ",
             " AS now_ms FROM runs AS r JOIN deployments AS d ON d.id = r.deployment
              WHERE r.state = 'running' AND r.run = 1 AND d.state = 'running' ORDER BY r.service"
         );
@@ -225,7 +201,7 @@ impl Store {
             let Some(left) = Left::of_row(&row)? else { continue };
             let is_own = left.executor.as_deref() == Some(executor);
             let wanted = if is_own { !at_work.contains(&left.id) } else { self.leases.has_run_out(&left.id, left.stored, lease) };
-            if wanted && services.contains(&left.service) {
+            if wanted && left.may_go_on(services, elsewhere) {
                 taken.extend(of_one(self.take_over(&left, executor, lease).await)?);
             }
             others.push(left.id);

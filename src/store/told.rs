@@ -3,6 +3,7 @@
 use sqlx::Row as _;
 
 use crate::model::DeploymentId;
+use crate::model::ServiceName;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::columns;
@@ -120,6 +121,25 @@ impl Store {
             tx.execute(put(TOLD_TO, &newest)).await?;
         }
         tx.commit().await?;
+        Ok(())
+    }
+
+    /// The control plane has the end of no deployment of `service` that is newer than `newest`: what was told of those counts as lost, and is
+    /// told anew.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn tells_of(&self, service: &ServiceName, newest: Option<&DeploymentId>) -> Result<(), StoreError> {
+        // Most know all of it, and then nothing is written.
+        if self.newest_ended(service).await?.as_ref() <= newest {
+            return Ok(());
+        }
+        let anew = sqlx::query(
+            "INSERT INTO told (deployment, position, ended, whole)
+             SELECT d.id, 0, 0, 0 FROM deployments AS d WHERE d.service = $1 AND d.state = 'done' AND d.id > $2
+             ON CONFLICT (deployment) DO UPDATE SET position = 0, ended = 0, whole = 0 WHERE told.whole = 1",
+        );
+        self.gate.write(anew.bind(service.as_str()).bind(newest.map(ToString::to_string).unwrap_or_default())).await?;
         Ok(())
     }
 

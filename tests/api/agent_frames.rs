@@ -60,7 +60,7 @@ impl Speaker {
     }
 }
 
-fn ended(id: &str, service: &str) -> Value {
+pub(crate) fn ended(id: &str, service: &str) -> Value {
     json!({
         "kind": "ended", "order": { "deployment": id, "order": "deploy", "service": service, "caller": "local:0", "tag": "v1" },
         "created_ms": 1, "outcome": { "outcome": "live", "warnings": [] }, "step": "smoke", "started_ms": 2, "ended_ms": 3,
@@ -103,6 +103,10 @@ async fn what_an_agent_says_of_services_of_others_counts_for_nothing(database: D
         json!({ "kind": "answer", "ask": 1, "body": { "answer": "done", "message": "forged" } }),
     ] {
         theirs.say(&frame).await;
+    }
+    // It is told that this is known, so that it says none of it again; and none of it is recorded.
+    for said in [&id, &id, &id, unknown, unknown, unknown] {
+        assert_eq!(theirs.hear("ack").await["deployment"], *said);
     }
     // Its id would come before every order of years.
     let late = "7ZZZZZZZZZZZZZZZZZZZZZZZZZ";

@@ -18,6 +18,7 @@ mod cluster;
 mod connections;
 mod desk;
 mod door;
+mod errands;
 mod follow;
 mod freezes;
 mod full;

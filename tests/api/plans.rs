@@ -141,6 +141,8 @@ fn faults(statement: &str, plan: &[String]) -> Vec<String> {
             let is_page = statement.contains("WHERE d.id < $1 ORDER BY") || statement.contains("WHERE d.id < $1 AND d.state = 'done'");
             // From where everything was told on.
             let is_page = is_page || statement.contains("NOT EXISTS (SELECT 1 FROM told AS t");
+            // What a service has newer than an id that is far back is looked for by the service; PostgreSQL knows by its statistics which is less.
+            let is_page = is_page || statement.starts_with("INSERT INTO told ");
             walk.is_match(step)
                 && !is_page
                 && !plan[at.saturating_sub(1)..=at].iter().any(|line| OF_FEW.iter().any(|few| line.contains(few)))

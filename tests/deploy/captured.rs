@@ -11,6 +11,8 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::io::BufReader;
 use tokio::net::UnixStream;
 
+use crate::support::host;
+use crate::support::until_some;
 use crate::world::Settings;
 use crate::world::World;
 
@@ -21,11 +23,19 @@ struct Control {
 
 impl Control {
     async fn of(world: &World) -> Self {
+        Self::that_knows(world, &json!({})).await.0
+    }
+
+    /// One whose welcome says `known`; and the hello that it got.
+    async fn that_knows(world: &World, known: &Value) -> (Self, Value) {
         let stream = UnixStream::connect(world.path("data/line.sock")).await.expect("a line");
         let mut control = Self { stream: BufReader::new(stream) };
-        assert_eq!(control.hear(&["hello"]).await["services"][0]["name"], "web");
-        control.say(&json!({ "kind": "welcome", "version": { "major": 1, "minor": 0 }, "program": "0", "store": "captured" })).await;
-        control
+        let hello = control.hear(&["hello"]).await;
+        assert_eq!(hello["services"][0]["name"], "web");
+        let mut welcome = json!({ "kind": "welcome", "version": { "major": 1, "minor": 0 }, "program": "0", "store": "captured" });
+        welcome.as_object_mut().expect("an object").extend(known.as_object().cloned().expect("an object"));
+        control.say(&welcome).await;
+        (control, hello)
     }
 
     async fn say(&mut self, frame: &Value) {
@@ -127,5 +137,74 @@ async fn what_was_approved_is_landed_as_it_is_or_not_at_all() {
     assert_eq!(said["kind"], "accepted", "{said}");
     assert_eq!(control.ended(&said).await["outcome"]["outcome"], "live");
     assert_eq!(world.running(), "v2");
+    world.finish().await;
+}
+
+/// What comes when its time is over is not begun; what the host has is its own to finish.
+#[tokio::test]
+async fn an_order_that_comes_too_late_is_not_taken() {
+    let world = World::landed(&Settings::default()).await;
+    let before = world.containers();
+    let mut control = Control::of(&world).await;
+    let id = clock::new_id();
+    let said = control.order(json!({ "deployment": id, "tag": "v2", "good_for_s": 0 })).await;
+    assert_eq!((&said["kind"], &said["guard"], &said["later"]), (&json!("refused"), &json!("age"), &json!(false)), "{said}");
+    assert_eq!(world.server().get(&format!("/api/v1/deployments/{id}")).await.0, 404);
+    assert_eq!(world.containers(), before);
+    let said = control.order(json!({ "deployment": id, "tag": "v2", "good_for_s": 1 })).await;
+    assert_eq!(said["kind"], "accepted", "{said}");
+    let again = control.order(json!({ "deployment": id, "tag": "v2", "good_for_s": 0 })).await;
+    assert_eq!(again["kind"], "accepted", "{again}");
+    assert_eq!(control.ended(&said).await["outcome"]["outcome"], "live");
+    world.finish().await;
+}
+
+/// A configuration that is read again is told over the line that is there, and only where something of it is another thing.
+#[tokio::test]
+async fn a_control_plane_is_told_of_a_configuration_that_was_read_again() {
+    let world = World::landed(&Settings::default()).await;
+    let mut control = Control::of(&world).await;
+    let file = world.path("tagalong.toml");
+    let text = std::fs::read_to_string(&file).expect("the configuration");
+    let read_again = |text: &str| {
+        std::fs::write(&file, text).expect("a file");
+        host("kill", &["-HUP", &world.server().pid().to_string()]);
+    };
+    // What it is not to know changes first.
+    read_again(&text.replacen("wait_s = 25", "wait_s = 24", 1));
+    crate::support::until("it is read", || world.server().log().contains("docker.wait_s")).await;
+    read_again(&text.replacen("/acme/web\"", "/acme/other\"", 1));
+    let hello = control.hear(&["hello"]).await;
+    let image = hello["services"][0]["images"][0].as_str().expect("an image");
+    assert!(image.ends_with("/acme/other"), "{hello}");
+    read_again(&text);
+    let hello = control.hear(&["hello"]).await;
+    assert!(hello["services"][0]["images"][0].as_str().is_some_and(|image| image.ends_with("/acme/web")), "{hello}");
+    world.finish().await;
+}
+
+/// Up to which deployment the agent has told everything.
+fn told_to(world: &World) -> Option<String> {
+    let file = world.path("data/tagalong.db").display().to_string();
+    let script = "import sqlite3, sys\nfor (value,) in sqlite3.connect(sys.argv[1]).execute(\"SELECT value FROM meta WHERE name = 'told_to'\"): print(value)";
+    Some(host("python3", &["-c", script, &file])).filter(|value| !value.is_empty())
+}
+
+/// A control plane whose database was restored from a backup knows newer deployments of one service, and not the last ones of another.
+#[tokio::test]
+async fn what_a_restored_control_plane_lost_of_one_service_is_told_again() {
+    const NEWEST: &str = "7ZZZZZZZZZZZZZZZZZZZZZZZZZ";
+    let world = World::new(&Settings::default()).await;
+    let id = world.land("v1").await;
+    let told = json!({ "deployment": id });
+    let mut control = Control::of(&world).await;
+    control.ended(&told).await;
+    // It has remembered that this is known, and has nothing more to say.
+    until_some("all is told", || (told_to(&world)? == id).then_some(())).await;
+    drop(control);
+    let lost = json!({ "newest": NEWEST, "newest_of": [{ "service": "web" }, { "service": "api" }] });
+    let (mut control, hello) = Control::that_knows(&world, &lost).await;
+    assert_eq!(hello["journals"], json!([]));
+    assert_eq!(control.ended(&told).await["outcome"]["outcome"], "live");
     world.finish().await;
 }

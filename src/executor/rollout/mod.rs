@@ -37,10 +37,12 @@ use process::Cancel;
 use text::Mask;
 use tokio::sync::Mutex;
 
+use crate::clock;
 use crate::executor::account;
 use crate::executor::account::Account;
 use crate::executor::agents::Agents;
 use crate::executor::errand::Errand;
+use crate::executor::errand::good_until;
 use crate::executor::rollout::plan::Next;
 use crate::executor::rollout::plan::Task;
 use crate::landing::Claimed;
@@ -147,8 +149,11 @@ impl Rollout<'_> {
         };
         let is_patient = deployment.order.kind == OrderKind::Rollback && !task.goes_back;
         let patience = (!is_patient).then_some(claimed.service.max_wait);
+        // A host whose run was begun and which did not hear of it must not land it days later.
+        let begun_ms = runs.iter().find(|run| run.run == task.run).map_or_else(clock::now_ms, |run| run.started_ms);
+        let good_until_ms = patience.filter(|_| !task.goes_back).map(|most| good_until(begun_ms, most));
         let errand = Errand::new(agents, account, task.host, order, said, cancel);
-        Errand { may_know: !task.is_new, patience, ..errand }.run().await
+        Errand { may_know: !task.is_new, patience, good_until_ms, ..errand }.run().await
     }
 
     /// The order as a host gets it: the first one says which image its tag means, and the others land the same.

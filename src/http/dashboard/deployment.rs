@@ -154,8 +154,7 @@ fn outcome_said(one: &api::Deployment) -> Option<(Tone, String)> {
     let tone = Pill::of(one.kind, &one.state).tone;
     let text = match &one.state {
         State::Done { .. } => one.summary.clone(),
-        State::Waiting { .. } => one.waits_why.clone(),
-        State::Running { .. } => None,
+        State::Waiting { .. } | State::Running { .. } => one.waits_why.clone(),
     };
     text.map(|text| (tone, text))
 }

@@ -63,7 +63,8 @@ fn revoking(viewer: &Viewer, name: &AgentName) -> Confirm {
     let question = format!("Revoke the agent {name}?");
     let confirm = Confirm::new(viewer, Place::Agents, question, format!("/agents/{name}/revoke"), "Revoke", "/agents".to_owned())
         .point("Its keys count no more, and its line is cut at once.")
-        .point("What runs on its host goes on running. Orders for its services wait until the host is enrolled again.");
+        .point("What runs on its host goes on running. An order that it may be at ends as needs_operator: look at what runs there.")
+        .point("Orders that wait for a service which only this agent names end. Those for a service of the configuration wait as long as max_wait_s says.");
     confirm.dangerous()
 }
 
