@@ -26,6 +26,7 @@ use crate::executor::gate::Pace;
 use crate::executor::gate::Said;
 use crate::executor::seat::Attached;
 use crate::executor::seat::Seat;
+use crate::executor::telling::Telling;
 use crate::landing::Books;
 use crate::line::AnswerBody;
 use crate::line::ControlLine;
@@ -77,6 +78,7 @@ pub struct Agents {
     /// How often each agent came.
     came: Mutex<BTreeMap<AgentName, u64>>,
     pub(super) pace: Pace,
+    pub(super) telling: Telling,
 }
 
 pub(super) fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -110,6 +112,7 @@ impl Agents {
             unreached: Mutex::default(),
             came: Mutex::default(),
             pace: Pace::default(),
+            telling: Telling::default(),
         };
         agents.put_in_force();
         Ok(agents)
@@ -282,7 +285,7 @@ impl Agents {
         for deployment in &hello.journals {
             let fence = match store.host_run_of(deployment, name).await? {
                 Some(run) => Fence { id: run.deployment, run: run.run, number: 0 },
-                None if store.get(deployment).await?.is_some() => Fence { id: deployment.clone(), run: 1, number: 0 },
+                None if store.may_tell(deployment, name).await? => Fence { id: deployment.clone(), run: 1, number: 0 },
                 None => continue,
             };
             journals.push(Known { deployment: deployment.clone(), seq: store.last_seq(&fence).await? });

@@ -93,6 +93,8 @@ impl Agents {
                     tracing::error!(agent = %name, %error, "the services of an agent could not be stored");
                 }
             }
+            // It says it again.
+            frame if !self.telling.takes(name, &frame) => {}
             frame => match stray::hear(&self.books, &self.config.now(), name, frame).await {
                 Ok(Some(ack)) => drop(timeout(PATIENCE, to.send(FromControl::Ack(ack))).await),
                 Ok(None) => {}
