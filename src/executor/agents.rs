@@ -27,6 +27,7 @@ use crate::executor::gate::Said;
 use crate::executor::seat::Attached;
 use crate::executor::seat::Seat;
 use crate::executor::stray::Strays;
+use crate::executor::telling::Telling;
 use crate::landing::Books;
 use crate::line::AnswerBody;
 use crate::line::ControlLine;
@@ -82,6 +83,7 @@ pub struct Agents {
     came: Mutex<BTreeMap<AgentName, u64>>,
     pub(super) pace: Pace,
     pub(super) strays: Strays,
+    pub(super) telling: Telling,
 }
 
 pub(super) fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -117,6 +119,7 @@ impl Agents {
             came: Mutex::default(),
             pace: Pace::default(),
             strays: Strays::default(),
+            telling: Telling::default(),
         };
         agents.put_in_force();
         Ok(agents)
@@ -311,7 +314,7 @@ impl Agents {
         for deployment in &hello.journals {
             let fence = match store.host_run_of(deployment, name).await? {
                 Some(run) => Fence { id: run.deployment, run: run.run, number: 0 },
-                None if store.get(deployment).await?.is_some() => Fence { id: deployment.clone(), run: 1, number: 0 },
+                None if store.may_tell(deployment, name).await? => Fence { id: deployment.clone(), run: 1, number: 0 },
                 None => continue,
             };
             journals.push(Known { deployment: deployment.clone(), seq: store.last_seq(&fence).await? });

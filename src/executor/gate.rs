@@ -120,16 +120,22 @@ pub(super) async fn has_room(store: &Store, agent: &AgentName, id: &DeploymentId
     Ok(has_room)
 }
 
-/// How `sent`, which `agent` carried out, ended: `live` is only what was ordered. What else runs there is for a person to look at.
+/// How `sent`, which `agent` carried out, ended: `live` is only what was ordered, and a dry run changes nothing. What else runs there is for
+/// a person to look at.
 pub(super) fn as_ordered(mut ended: Ended, sent: &SentOrder, agent: &AgentName) -> Ended {
-    let is_live = matches!(ended.outcome, Outcome::Live { .. });
-    let found = ended.other_than(sent).filter(|_| is_live);
-    if let Some(found) = found {
-        ended.verified = false;
-        let why = format!("the agent {agent} says that it has landed {found}; look at what runs on its host before you trust it again");
-        tracing::error!(deployment = %sent.deployment, service = %sent.service, agent = %agent, "{why}");
-        ended.outcome = Outcome::NeedsOperator { why };
-    }
+    let is_change = ended.outcome.is_change();
+    let found = match &ended.outcome {
+        Outcome::Live { .. } if !sent.dry_run => ended.other_than(sent).map(|found| format!("has landed {found}")),
+        Outcome::DryRun { .. } if !sent.dry_run => Some("has tried the order and landed nothing, though it was no dry run".to_owned()),
+        other if sent.dry_run && is_change => Some(format!("has changed something in a dry run ({other})")),
+        _ => None,
+    };
+    let Some(found) = found else { return ended };
+    ended.verified = false;
+    let why = format!("the agent {agent} says that it {found}; look at what runs on its host before you trust it again");
+    tracing::error!(deployment = %sent.deployment, service = %sent.service, agent = %agent, "{why}");
+    // A dry run holds nothing.
+    ended.outcome = if sent.dry_run { Outcome::Failed { why } } else { Outcome::NeedsOperator { why } };
     ended
 }
 

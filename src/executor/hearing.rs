@@ -94,6 +94,8 @@ impl Agents {
                 }
                 self.says_now(name, number, hello);
             }
+            // It says it again.
+            frame if !self.telling.takes(name, &frame) => {}
             frame => match self.strays.hear(&self.books, &self.config.now(), name, frame).await {
                 Ok(Some(ack)) => drop(timeout(PATIENCE, to.send(FromControl::Ack(ack))).await),
                 Ok(None) => {}

@@ -17,6 +17,7 @@ mod rollout;
 mod seat;
 mod ssh;
 mod stray;
+mod telling;
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;

@@ -17,6 +17,7 @@ impl Agents {
             problems.extend(self.unknown_host(service).await?.map(|unknown| unknown.to_string()));
         }
         problems.extend(held(&self.unreached).values().cloned());
+        problems.extend(self.telling.problems());
         Ok(problems)
     }
 

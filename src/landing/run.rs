@@ -171,10 +171,22 @@ async fn asked(site: &mut Site<'_>, anew: Anew) -> Result<Release, Stop> {
     anew.objection.map_or(Ok(anew.recorded), |objection| Err(Stop::Refused(objection)))
 }
 
-/// An approval is for exact images: when the tag has been moved since, nobody has approved what would be landed.
+/// An approval is for exact images: when the tag has been moved since, nobody has approved what would be landed. Nor does a host land
+/// anything else than the images that its control plane names.
 fn is_what_was_approved(site: &mut Site<'_>, approved: Option<&Approved>, release: &Release) -> Result<(), Stop> {
     let Some(approved) = approved else { return Ok(()) };
-    if approved.is_for(&release.images) {
+    let is_it = approved.is_for(&release.images);
+    if approved.by.is_empty() {
+        let moved = |named: &str| {
+            let why = format!(
+                "the control plane orders {named}, but the tag means {release} on this host; the tag was moved, or another host has said \
+                 what is not so. Order it again."
+            );
+            Err(Stop::refused(Guard::DigestMismatch, why))
+        };
+        return if is_it { Ok(()) } else { moved(&approved.images.join(", ")) };
+    }
+    if is_it {
         site.record.journal.note(format!("approved by {}", approved.names()));
         return Ok(());
     }

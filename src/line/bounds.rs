@@ -19,18 +19,17 @@ use crate::model::is_actor;
 use crate::model::ref_text;
 use crate::model::run_url_text;
 
-/// How far the clock of a host may be ahead of this one's, ms: later times are set to that.
+/// How far the clock of a host may be ahead of this one's, ms: later times are set to that, and what has the id of a later time is refused.
 const MOST_AHEAD_MS: i64 = 20 * 60 * 1000;
-/// How far ahead the time of an id may be, ms: what is given later ones is refused.
-const MOST_AHEAD_OF_ID_MS: i64 = 24 * 3600 * 1000;
 /// How many lines a run may have.
 const MOST_LINES: i64 = 200_000;
 /// Numbers beyond are no counts, positions or times.
 const MOST_NUMBER: i64 = 1 << 53;
 /// The end of the year 9999, ms since 1970 (UTC).
 const MOST_MS: i64 = 253_402_300_799_000;
-/// How many services, datasets or journals a hello may name, and how many images a service may have.
+/// How many services or datasets a hello may name, how many journals, and how many images a service may have.
 const MOST_NAMED: usize = 1000;
+const MOST_JOURNALS: usize = 256;
 const MOST_IMAGES: usize = 50;
 /// How many lines a frame may hold.
 const MOST_LINES_OF_FRAME: usize = 5000;
@@ -40,6 +39,11 @@ const MOST_ELEMENTS: usize = 2000;
 const LONGEST_NAME: usize = 255;
 /// The longest text of anything, bytes.
 const LONGEST_TEXT: usize = 16_000;
+/// How long an outcome may be, and a report of a page, bytes of JSON: what is longer is cut down to a few texts of that length each.
+const LONGEST_OUTCOME: usize = 64_000;
+const LONGEST_REPORT: usize = 256_000;
+const FEW: usize = 20;
+const LONGEST_OF_FEW: usize = 1000;
 /// The longest reason, bytes, as the API takes it.
 const LONGEST_REASON: usize = 2000;
 
@@ -88,7 +92,7 @@ fn number(what: &'static str, number: i64, most: i64) -> Result<(), OutOfBounds>
 /// # Errors
 /// [`OutOfBounds::Future`].
 pub fn is_of_now(id: &DeploymentId, now_ms: i64) -> Result<(), OutOfBounds> {
-    if id.at_ms() > now_ms + MOST_AHEAD_OF_ID_MS { Err(OutOfBounds::Future(id.clone())) } else { Ok(()) }
+    if id.at_ms() > now_ms + MOST_AHEAD_MS { Err(OutOfBounds::Future(id.clone())) } else { Ok(()) }
 }
 
 /// A time that has been, as far as clocks agree.
@@ -123,7 +127,7 @@ impl Hello {
     fn bounded(self) -> Result<Self, OutOfBounds> {
         few("services", self.services.len(), MOST_NAMED)?;
         few("datasets", self.datasets.len(), MOST_NAMED)?;
-        few("journals", self.journals.len(), MOST_NAMED)?;
+        few("journals", self.journals.len(), MOST_JOURNALS)?;
         let mut names: Vec<_> = self.services.iter().map(|service| &service.name).collect();
         names.sort();
         if let Some((twice, _)) = names.iter().zip(names.iter().skip(1)).find(|(one, next)| one == next) {
@@ -168,6 +172,9 @@ impl Ended {
         few("images", self.images.len(), MOST_IMAGES)?;
         let mut ended: Self = tame(&self)?;
         ended.order = ended.order.bounded();
+        ended.outcome = cut(&ended.outcome, LONGEST_OUTCOME)?;
+        ended.report = ended.report.map(|report| cut(&report, LONGEST_REPORT)).transpose()?;
+        ended.ran_before = ended.ran_before.map(|before| before.chars().take(LONGEST_OF_FEW).collect());
         // A span of it is never negative, whatever its host's clock did.
         ended.created_ms = past(ended.created_ms, now_ms);
         ended.started_ms = ended.started_ms.map(|at_ms| past(at_ms, now_ms).max(ended.created_ms));
@@ -206,6 +213,28 @@ pub(super) fn tame<T: Serialize + DeserializeOwned>(said: &T) -> Result<T, OutOf
     let mut value = serde_json::to_value(said).map_err(unreadable)?;
     tame_value(&mut value, "");
     serde_json::from_value(value).map_err(unreadable)
+}
+
+/// `said` as it is up to `longest` bytes of JSON; what is longer, with a few short texts of it.
+fn cut<T: Serialize + DeserializeOwned>(said: &T, longest: usize) -> Result<T, OutOfBounds> {
+    let unreadable = |error: serde_json::Error| OutOfBounds::Unreadable(error.to_string());
+    let mut value = serde_json::to_value(said).map_err(unreadable)?;
+    if value.to_string().len() > longest {
+        cut_value(&mut value);
+    }
+    serde_json::from_value(value).map_err(unreadable)
+}
+
+fn cut_value(value: &mut Value) {
+    match value {
+        Value::Array(elements) => {
+            elements.truncate(FEW);
+            elements.iter_mut().for_each(cut_value);
+        }
+        Value::Object(fields) => fields.values_mut().for_each(cut_value),
+        Value::String(text) => *text = text.chars().take(LONGEST_OF_FEW).collect(),
+        _ => {}
+    }
 }
 
 fn tame_value(value: &mut Value, key: &str) {

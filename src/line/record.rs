@@ -14,6 +14,7 @@ use crate::model::ImageRef;
 use crate::model::Line;
 use crate::model::Order;
 use crate::model::OrderKind;
+use crate::model::Outcome;
 use crate::model::State;
 use crate::model::Step;
 use crate::model::WordError;
@@ -177,10 +178,16 @@ impl Ended {
         if let [first, ..] = &self.foreign[..] {
             return Some(format!("{}, which is no image of {}", text::clean(first), sent.service));
         }
-        let settled = Approved { images: sent.images.clone(), by: Vec::new() };
-        let is_other = !sent.images.is_empty() && !settled.is_for(&self.exact());
         let landed = || if self.images.is_empty() { "images that it does not name".to_owned() } else { self.images.join(", ") };
-        is_other.then(|| format!("{}, and not {}", landed(), sent.images.join(", ")))
+        let exact = self.exact();
+        if !sent.images.is_empty() {
+            let settled = Approved { images: sent.images.clone(), by: Vec::new() };
+            return (!settled.is_for(&exact)).then(|| format!("{}, and not {}", landed(), sent.images.join(", ")));
+        }
+        // What is repaired or adopted is what the host has.
+        let digest = sent.digest.as_ref().filter(|_| matches!(sent.order, OrderKind::Deploy | OrderKind::Rollback))?;
+        let is_it = matches!(&exact[..], [one] if one.digest == *digest) && self.images.len() == 1;
+        (!is_it).then(|| format!("{}, and not {digest}", landed()))
     }
 
     /// The deployment as a control plane records it that did not know it. Its caller is whom the agent says it has let in, and nobody whom
@@ -198,10 +205,10 @@ impl Ended {
             order,
             agent: agent.clone(),
             is_one_of_several: false,
-            outcome: self.outcome,
             step: self.step,
             images,
-            verified: self.verified,
+            verified: self.verified && matches!(self.outcome, Outcome::Live { .. }),
+            outcome: self.outcome,
             barrier: self.barrier,
             ran_before: self.ran_before,
             report: self.report,

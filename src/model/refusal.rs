@@ -182,6 +182,11 @@ pub enum Refusal {
         /// Of which service.
         service: ServiceName,
     },
+    /// What was gone back to is in the record as nothing that was verified.
+    #[error(
+        "The record has no verified release of {0} with the images of that rollback; roll back to one that `tagalong status {0}` lists."
+    )]
+    NotVerified(ServiceName),
     /// A release in between says that it must not be undone.
     #[error(
         "{release} of {service} says that it must not be undone (because of a migration, say); roll back with `--force` if the data allows it."
@@ -236,7 +241,9 @@ impl Refusal {
             Self::NeedsOperator { .. } => Some(Guard::NeedsOperator),
             Self::Late { .. } | Self::Newer { .. } => Some(Guard::Late),
             Self::Age { .. } => Some(Guard::Age),
-            Self::NoPrevious(_) | Self::NothingToRepair(_) | Self::NoRelease { .. } | Self::NeverRan { .. } => Some(Guard::NoTarget),
+            Self::NoPrevious(_) | Self::NothingToRepair(_) | Self::NoRelease { .. } | Self::NeverRan { .. } | Self::NotVerified(_) => {
+                Some(Guard::NoTarget)
+            }
             Self::Barrier { .. } => Some(Guard::Barrier),
             Self::Foreign { .. } => Some(Guard::NotFound),
             Self::UnknownService(_)

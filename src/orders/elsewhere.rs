@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use crate::api;
@@ -69,13 +70,13 @@ impl Deployer {
         if let Some(other) = images.iter().find(|image| !is_pinned(image)) {
             return Err(Refusal::Foreign { image: other.to_string(), service: order.service }.into());
         }
-        // What the control plane has had approved is landed as it is, or not at all.
-        let is_exact = order.kind == OrderKind::Deploy && !images.is_empty();
+        // What the control plane names exactly is landed as it is, or not at all. That a release was verified here is for this record to say.
+        let is_exact = matches!(order.kind, OrderKind::Deploy | OrderKind::Rollback) && !images.is_empty();
         let approved = is_exact.then(|| Approved { images: images.iter().map(ToString::to_string).collect(), by: Vec::new() });
         let wanted = match (order.kind, undoes) {
             (OrderKind::Rollback, Some(undone)) => Wanted::Before(undone),
             (OrderKind::Repair, _) => Wanted::LastVerified,
-            (OrderKind::Rollback, None) if !images.is_empty() => Wanted::Recorded(images),
+            (OrderKind::Rollback, None) if !images.is_empty() => Wanted::Named(images),
             (OrderKind::Deploy | OrderKind::Rollback | OrderKind::Adopt, _) => Wanted::Ordered,
         };
         self.accept_as(Some(Given { id, approved }), &service, order, wanted, None).await
@@ -199,19 +200,30 @@ impl Deployer {
         Ok(())
     }
 
-    /// A service of an agent is held on its host as well: that hold ends first.
-    pub(super) async fn resume_elsewhere(&self, name: &ServiceName, caller: &Caller) -> Result<(), OrderError> {
+    /// A service of an agent is held on its host as well: that hold ends first. Gives what those of several hosts say that have not ended
+    /// it; none of them keeps the others from it.
+    ///
+    /// # Errors
+    /// [`Refusal::Away`], where the only host of the service has not ended it.
+    pub(super) async fn resume_elsewhere(&self, name: &ServiceName, caller: &Caller) -> Result<Vec<String>, OrderError> {
         let service = self.service(name)?;
-        for agent in service.stack.agents() {
-            let ask = AskedFor::Resume { service: name.clone(), caller: caller.to_string() };
-            let why = match self.agents().ask(agent, ask, RESUME).await {
-                Ok(AnswerBody::Done { .. }) => continue,
-                Ok(_) => AskError::Silent(agent.clone()).to_string(),
-                Err(error) => error.to_string(),
-            };
-            return Err(Refusal::Away { service: name.clone(), why }.into());
+        let agents = service.stack.agents();
+        let silent = join_all(agents.iter().map(|agent| self.resume_at(agent, name, caller))).await;
+        let silent: Vec<String> = silent.into_iter().flatten().collect();
+        match silent.first() {
+            Some(why) if agents.len() == 1 => Err(Refusal::Away { service: name.clone(), why: why.clone() }.into()),
+            _ => Ok(silent),
         }
-        Ok(())
+    }
+
+    /// Why the hold on the host of `agent` has not ended; none: it has.
+    async fn resume_at(&self, agent: &AgentName, name: &ServiceName, caller: &Caller) -> Option<String> {
+        let ask = AskedFor::Resume { service: name.clone(), caller: caller.to_string() };
+        match self.agents().ask(agent, ask, RESUME).await {
+            Ok(AnswerBody::Done { .. }) => None,
+            Ok(_) => Some(AskError::Silent(agent.clone()).to_string()),
+            Err(error) => Some(error.to_string()),
+        }
     }
 
     /// How a service stands that an agent has on its host: the record is this server's, what runs is what the agent sees.

@@ -12,6 +12,7 @@ use crate::model::DeploymentId;
 use crate::model::Order;
 use crate::model::OrderKind;
 use crate::model::Refusal;
+use crate::model::RollbackTo;
 use crate::model::ServiceName;
 use crate::model::State;
 use crate::orders::Deployer;
@@ -119,8 +120,13 @@ impl Deployer {
         if !matches!(old.state, State::Done { .. }) {
             return Err(Refusal::NotEnded(old.id.clone()).into());
         }
-        let is_recorded = matches!(old.order.kind, OrderKind::Rollback | OrderKind::Repair);
-        let wanted = if is_recorded { Wanted::Recorded(old.images.clone()) } else { Wanted::Ordered };
+        // Its images may be no more than what a host says of itself: what was verified, this record knows.
+        let wanted = match (old.order.kind, &old.order.tag) {
+            (OrderKind::Repair, _) => Wanted::LastVerified,
+            (OrderKind::Rollback, Some(tag)) if old.images.is_empty() => Wanted::Back(RollbackTo::Tag(tag.clone())),
+            (OrderKind::Rollback, _) => Wanted::Recorded(old.images.clone()),
+            (OrderKind::Deploy | OrderKind::Adopt, _) => Wanted::Ordered,
+        };
         // That it is a retry is its cause, and no reason for which anything may be overruled.
         let reason = old.order.reason.as_ref().map(|reason| format!("retry of {}: {reason}", old.id));
         // A repair stays one.
@@ -131,13 +137,18 @@ impl Deployer {
         self.accept(&service, order, wanted, delivery.as_ref()).await
     }
 
-    /// Ends the hold of a service.
+    /// Ends the hold of a service. Gives as well, of each host of several that has not ended its own, a sentence why.
     ///
     /// # Errors
     /// [`OrderError`]; then nothing has changed.
-    pub async fn resume(&self, service: &ServiceName, caller: &Caller, delivery: Option<&Delivery>) -> Result<Resumed, OrderError> {
-        self.resume_elsewhere(service, caller).await?;
-        self.store.resume(service, &caller.to_string(), delivery).await
+    pub async fn resume(
+        &self,
+        service: &ServiceName,
+        caller: &Caller,
+        delivery: Option<&Delivery>,
+    ) -> Result<(Resumed, Vec<String>), OrderError> {
+        let silent = self.resume_elsewhere(service, caller).await?;
+        Ok((self.store.resume(service, &caller.to_string(), delivery).await?, silent))
     }
 
     async fn answered(&self, delivery: Option<&Delivery>) -> Result<Option<Accepted>, OrderError> {

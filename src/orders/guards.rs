@@ -74,10 +74,11 @@ pub(super) fn wants_checks<'a>(order: &Order, admission: &'a Admission) -> Optio
 /// A rollback passes by the guards of a service because what it lands has passed them before. That does not hold for a tag that never
 /// ran here, which is asked for at the registry.
 fn is_recorded(taken: &Taken, terms: &Terms) -> Result<(), Refusal> {
-    if taken.order.kind != OrderKind::Rollback || !taken.images.is_empty() || !terms.is_guarded {
+    let may_pass = !terms.is_guarded && taken.order.tag.is_some();
+    if taken.order.kind != OrderKind::Rollback || !taken.images.is_empty() || may_pass {
         return Ok(());
     }
-    let tag = taken.order.tag.as_ref().map_or_else(String::new, ToString::to_string);
+    let tag = taken.order.tag.as_ref().map_or_else(|| "that it does not name".to_owned(), ToString::to_string);
     Err(Refusal::NeverRan { tag, service: taken.order.service.clone() })
 }
 
@@ -301,8 +302,17 @@ mod tests {
     fn tags_and_digests_are_looked_at_unless_they_are_recorded() {
         let odd = Order { tag: "latest".parse().ok(), ..order(OrderKind::Rollback) };
         assert_eq!(at_door(&odd, |_| {}).and_then(|refusal| refusal.guard()), Some(Guard::TagPattern));
-        let recorded = Wanted::Recorded(landed(1).images);
-        assert_eq!(at_door(&odd, |facts| facts.wanted = &recorded), None);
+        let recorded: &'static [Wanted] = Box::leak(Box::new([Wanted::Recorded(landed(1).images), Wanted::Named(landed(1).images)]));
+        for wanted in recorded {
+            assert_eq!(at_door(&odd, |facts| (facts.wanted, facts.releases.verified) = (wanted, vec![Ok(landed(1))])), None);
+            // What was never verified here is not recorded because somebody says so.
+            let guard = at_door(&odd, |facts| (facts.wanted, facts.releases.verified) = (wanted, vec![Ok(landed(2))]));
+            let expected = if matches!(wanted, Wanted::Named(_)) { Guard::TagPattern } else { Guard::NoTarget };
+            assert_eq!(guard.and_then(|refusal| refusal.guard()), Some(expected));
+        }
+        let nameless = Order { tag: None, ..odd.clone() };
+        let guard = at_door(&nameless, |facts| facts.wanted = &recorded[1]).and_then(|refusal| refusal.guard());
+        assert_eq!(guard, Some(Guard::NoTarget));
         let digest = format!("sha256:{}", "a".repeat(64)).parse().ok();
         let one = Order { digest, ..order(OrderKind::Deploy) };
         assert_eq!(at_door(&one, |_| {}), Some(Refusal::ManyImages(web())));

@@ -135,10 +135,12 @@ fn together(service: &Service, recorded: &Recorded, hosts: &[api::ServiceHost]) 
     Standing { word, why: (!why.is_empty()).then(|| why.join(" ")), mend }
 }
 
-/// What brings all hosts to one release.
+/// What brings all hosts to one release. What one host tells of itself is no order for the others.
 fn mend_of_several(service: &Service, recorded: &Recorded) -> String {
     match (&recorded.last_ended, recorded.live()) {
-        (Some(Deployment { id, state: State::Done { outcome }, .. }), _) if !outcome.is_success() => format!("tagalong retry {id}"),
+        (Some(Deployment { id, state: State::Done { outcome }, plan: Some(_), .. }), _) if !outcome.is_success() => {
+            format!("tagalong retry {id}")
+        }
         (_, Some(live)) => format!("tagalong retry {}", live.id),
         (_, None) => format!("tagalong deploy {} TAG", service.name),
     }

@@ -27,11 +27,23 @@ pub(super) fn release_of(order: &Order, wanted: &Wanted, releases: Releases) -> 
     let as_ordered = |images| Taken { order: order.clone(), images };
     match wanted {
         Wanted::Ordered => Ok(as_ordered(Vec::new())),
-        Wanted::Recorded(images) => Ok(as_ordered(images.clone())),
+        Wanted::Recorded(images) => recorded(order, images, releases)?.ok_or_else(|| Refusal::NotVerified(order.service.clone()).into()),
+        Wanted::Named(images) => Ok(recorded(order, images, releases)?.unwrap_or_else(|| as_ordered(Vec::new()))),
         Wanted::Back(to) => way_back(order, to, releases),
         Wanted::Before(undone) => before(order, undone, releases),
         Wanted::LastVerified => last_verified(order, releases),
     }
+}
+
+/// The last verified release with exactly these images; none: the record has no such release. One that cannot be read is none.
+fn recorded(order: &Order, images: &[ImageRef], releases: Releases) -> Result<Option<Taken>, OrderError> {
+    let (verified, _) = readable(releases.verified);
+    let Some(old) = verified.iter().find(|old| !images.is_empty() && is_same(&old.images, images)) else { return Ok(None) };
+    if !order.force {
+        refuse_past_barrier(&order.service, &verified, old)?;
+    }
+    let tag = old.order.tag.clone().or_else(|| old.images.first().and_then(|image| image.tag.clone()));
+    Ok(Some(landing(order, tag, old)))
 }
 
 /// The last verified release, once more.
@@ -197,8 +209,12 @@ pub(super) fn same_content(a: &Deployment, b: &Deployment) -> bool {
 
 /// Whether two releases are the same images, whatever their tags. Images migrate data, files of the stack do not.
 fn same_images(a: &Deployment, b: &Deployment) -> bool {
-    let is_in_b = |image: &ImageRef| b.images.iter().any(|other| other.repository == image.repository && other.digest == image.digest);
-    a.images.len() == b.images.len() && a.images.iter().all(is_in_b)
+    is_same(&a.images, &b.images)
+}
+
+fn is_same(some: &[ImageRef], others: &[ImageRef]) -> bool {
+    let is_there = |image: &ImageRef| others.iter().any(|other| other.repository == image.repository && other.digest == image.digest);
+    some.len() == others.len() && some.iter().all(is_there)
 }
 
 #[cfg(test)]

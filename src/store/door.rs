@@ -34,7 +34,7 @@ pub struct Terms {
     pub is_guarded: bool,
     /// The id that another tagalong has given it; none: it gets one here.
     pub given: Option<DeploymentId>,
-    /// What another tagalong has approved of it: it lands these very images, or none.
+    /// The images of which another tagalong says that it lands these very ones, or none, unless they are those of the record.
     pub approved: Option<Approved>,
     /// Decides whether the order is accepted, and which release it deploys. It is called within the transaction that accepts the order, and
     /// not for a repeated delivery.
@@ -46,8 +46,10 @@ pub struct Terms {
 pub enum Wanted {
     /// The release that the order itself names by its tag, or the one that is running.
     Ordered,
-    /// The images of an earlier order, which is carried out again.
+    /// The last verified release with exactly these images: an earlier order to go back to it is carried out again.
     Recorded(Vec<ImageRef>),
+    /// The same, or, where the record has none, what the order itself names by its tag: another tagalong says that it was verified.
+    Named(Vec<ImageRef>),
     /// The recorded release that a rollback restores.
     Back(RollbackTo),
     /// The last release that was verified before that deployment. The service is not held for it.

@@ -29,6 +29,9 @@ use crate::store::rows;
 use crate::store::rows::StoredOutcome;
 use crate::store::rows::select_deployments;
 
+/// How much of an outcome stands in the audit trail, characters.
+const LONGEST_DETAIL: usize = 1000;
+
 /// A deployment that has ended elsewhere and is not in the record.
 #[derive(Debug, Clone)]
 pub struct Report {
@@ -146,13 +149,17 @@ impl Store {
         write_deployment(&mut tx, report).await?;
         write_run(&mut tx, report).await?;
         let service = report.order.service.as_str();
-        if report.order.kind == OrderKind::Rollback && report.outcome.is_change() {
-            holds::take(&mut tx, service, report.id.as_str(), report.created_ms, None).await?;
+        // One host of several holds itself, and frees nobody else.
+        if !report.is_one_of_several {
+            if report.order.kind == OrderKind::Rollback && report.outcome.is_change() {
+                holds::take(&mut tx, service, report.id.as_str(), report.created_ms, None).await?;
+            }
+            holds::settle(&mut tx, report.id.as_str(), &report.outcome).await?;
+            holds::follow(&mut tx, service, report.id.as_str(), &report.outcome).await?;
         }
-        holds::settle(&mut tx, report.id.as_str(), &report.outcome).await?;
-        holds::follow(&mut tx, service, report.id.as_str(), &report.outcome).await?;
         // Nobody here has ordered it, as far as is known here.
-        let detail = format!("{} was ordered by {}, as the agent tells: {}", report.id, report.order.caller, report.outcome);
+        let outcome: String = report.outcome.to_string().chars().take(LONGEST_DETAIL).collect();
+        let detail = format!("{} was ordered by {}, as the agent tells: {outcome}", report.id, report.order.caller);
         let entry = Entry { caller: format!("agent:{}", report.agent), action: "outcome", target: service.to_owned(), detail };
         let head = audit::append(&mut tx, &[entry]).await?;
         tx.commit().await?;

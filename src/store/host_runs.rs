@@ -1,6 +1,8 @@
 //! What a rollout does on each host. The rollout itself is the first run of its deployment; whoever has that run writes here, and nobody
 //! else. A run on a host that has begun and not ended is continued by whoever has the rollout next.
 
+use std::collections::BTreeSet;
+
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
@@ -19,6 +21,7 @@ use crate::store::Fence;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::columns;
+use crate::store::deployments::MOST_RELEASES;
 use crate::store::gate::Tx;
 use crate::store::lines;
 use crate::store::rows;
@@ -183,6 +186,33 @@ impl Store {
             "SELECT * FROM host_runs WHERE service = $1 AND host = $2 AND verified = 1 ORDER BY deployment DESC, run DESC LIMIT 1",
         );
         self.gate.fetch_optional(last.bind(service.as_str()).bind(host.as_str())).await?.as_ref().map(host_run).transpose()
+    }
+
+    /// Whether a release of `service` with these images was verified on `host`, whatever their tags were, by a rollout or when the service
+    /// stood on that host alone.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn was_verified_on(&self, service: &ServiceName, host: &AgentName, images: &[ImageRef]) -> Result<bool, StoreError> {
+        let of_rollouts = sqlx::query(
+            "SELECT host, images FROM host_runs WHERE service = $1 AND host = $2 AND verified = 1 ORDER BY deployment DESC, run DESC LIMIT $3",
+        );
+        let of_rollouts = of_rollouts.bind(service.as_str()).bind(host.as_str()).bind(MOST_RELEASES);
+        let alone = sqlx::query("SELECT host, images FROM runs WHERE service = $1 AND verified = 1 ORDER BY deployment DESC LIMIT $2");
+        let wanted: BTreeSet<String> = images.iter().map(ImageRef::by_digest).collect();
+        for statement in [of_rollouts, alone.bind(service.as_str()).bind(MOST_RELEASES)] {
+            for row in self.gate.fetch_all(statement).await? {
+                // What cannot be read is not known to have been there.
+                let Ok(Some(texts)) = columns::parsed_if_any(&row, "runs", "images", columns::json::<Vec<String>>) else { continue };
+                let found: BTreeSet<String> =
+                    texts.iter().filter_map(|text| ImageRef::parse(text).ok()).map(|image| image.by_digest()).collect();
+                let is_there = row.try_get::<String, _>("host")? == host.as_str();
+                if is_there && texts.len() == images.len() && found == wanted {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// The run whose order has the id `order_id` on `host`; none: it is the order of no rollout there.

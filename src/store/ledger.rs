@@ -117,7 +117,8 @@ impl Ledger {
         }
         self.waits.insert(order.service.clone(), Waits { id: id.clone(), kind: order.kind, is_unapproved });
         let tag = taken.order.tag.clone();
-        let approved = asked.terms.approved.clone();
+        // What the record has is landed as it is there.
+        let approved = asked.terms.approved.clone().filter(|_| taken.images.is_empty());
         changes.new.push(New { id: id.clone(), taken, at, is_unapproved, approved, superseded_by: None });
         let preempted =
             if order.kind == OrderKind::Rollback && !is_unapproved { self.take_over(asked, &id, now_ms, changes) } else { None };

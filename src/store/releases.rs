@@ -13,9 +13,9 @@ use crate::store::rows::select_deployments;
 /// meanwhile, because `tx` holds the lock of the queue.
 pub(super) async fn of(tx: &mut Tx, asked: &Asked) -> Result<Option<Releases>, StoreError> {
     let most = match asked.wanted {
-        Wanted::Ordered | Wanted::Recorded(_) => return Ok(None),
+        Wanted::Ordered => return Ok(None),
         Wanted::LastVerified => 1,
-        Wanted::Back(_) | Wanted::Before(_) => MOST_RELEASES,
+        Wanted::Back(_) | Wanted::Before(_) | Wanted::Recorded(_) | Wanted::Named(_) => MOST_RELEASES,
     };
     let service = asked.order.service.as_str();
     let verified = sqlx::query(select_deployments!(releases "WHERE r.service = $1 AND r.verified = 1 ORDER BY r.deployment DESC LIMIT $2"));

@@ -92,12 +92,18 @@ async fn an_agent_does_what_its_host_allows_and_nothing_else() {
     let before = world.containers();
     let mut control = Control::of(&world).await;
     let foreign = format!("other.example.com/acme/web:v2@{}", world.digest("v2"));
-    let future = DeploymentId::from_parts(u64::try_from(clock::now_ms()).expect("a time") + 172_800_000, 7);
+    let own = format!("{}@{}", world.image("v3"), world.digest("v3"));
+    let future = DeploymentId::from_parts(u64::try_from(clock::now_ms()).expect("a time") + 3_600_000, 7);
     for (what, fields) in [
         ("a service that is not there", json!({ "service": "db", "tag": "v2" })),
         ("a tag that the host does not allow", json!({ "tag": "latest" })),
         ("an image of another repository", json!({ "tag": "v2", "images": [foreign] })),
         ("a rollback to an image of another repository", json!({ "order": "rollback", "images": [foreign] })),
+        (
+            "a rollback to what never ran here, by a tag that the host does not allow",
+            json!({ "order": "rollback", "tag": "latest", "images": [own] }),
+        ),
+        ("a rollback to what never ran here, without a tag", json!({ "order": "rollback", "images": [own] })),
         ("what is no image", json!({ "tag": "v2", "images": ["-v /:/host"] })),
         ("an id of a time that is yet to come", json!({ "deployment": future, "tag": "v2" })),
         ("a caller that is none", json!({ "caller": "root\n", "tag": "v2" })),
@@ -117,6 +123,21 @@ async fn an_agent_does_what_its_host_allows_and_nothing_else() {
     assert_ne!(world.containers(), before);
     world.land("v3").await;
     assert_eq!(world.running(), "v3");
+    // What was verified here is gone back to as this host has it, whatever else is said of it.
+    let said = control
+        .order(json!({ "order": "rollback", "tag": "v9", "images": [format!("{}@{}", world.image("v9"), world.digest("v1"))] }))
+        .await;
+    assert_eq!(said["kind"], "accepted", "{said}");
+    assert_eq!(control.ended(&said).await["outcome"]["outcome"], "live");
+    assert_eq!((world.running(), world.env()), ("v1".to_owned(), world.env_of("v1")));
+    // By a tag that the host allows it gets what the tag means, and no other digest.
+    let said = control
+        .order(json!({ "order": "rollback", "tag": "v4", "images": [format!("{}@{}", world.image("v4"), world.digest("v5"))] }))
+        .await;
+    assert_eq!(said["kind"], "accepted", "{said}");
+    let ended = control.ended(&said).await;
+    assert_eq!((&ended["outcome"]["outcome"], &ended["outcome"]["guard"]), (&json!("refused"), &json!("digest_mismatch")), "{ended}");
+    assert_eq!(world.running(), "v1");
     world.finish().await;
 }
 
@@ -130,8 +151,8 @@ async fn what_was_approved_is_landed_as_it_is_or_not_at_all() {
     let said = control.order(json!({ "tag": "v2", "images": [approved("v1")] })).await;
     assert_eq!(said["kind"], "accepted", "{said}");
     let ended = control.ended(&said).await;
-    assert_eq!((&ended["outcome"]["outcome"], &ended["outcome"]["guard"]), (&json!("refused"), &json!("approval")), "{ended}");
-    assert!(ended["outcome"]["why"].as_str().is_some_and(|why| why.starts_with("the control plane approved ")), "{ended}");
+    assert_eq!((&ended["outcome"]["outcome"], &ended["outcome"]["guard"]), (&json!("refused"), &json!("digest_mismatch")), "{ended}");
+    assert!(ended["outcome"]["why"].as_str().is_some_and(|why| why.starts_with("the control plane orders ")), "{ended}");
     assert_eq!(world.containers(), before);
     let said = control.order(json!({ "tag": "v2", "images": [approved("v2")] })).await;
     assert_eq!(said["kind"], "accepted", "{said}");

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -20,21 +21,21 @@ use crate::world::World;
 const SSH: &str = "#!/bin/sh\nfor last; do :; done\nhome=$(dirname \"$last\")\n\
     [ -e \"$home/line.down\" ] && { echo 'No route to host' >&2; exit 255; }\necho $$ > \"$home/ssh.pid.new\"\n\
     mv \"$home/ssh.pid.new\" \"$home/ssh.pid\"\n\
-    while [ \"$1\" != -- ]; do shift; done\nshift\nexec \"$@\"\n";
+    while [ \"$1\" != -- ]; do shift; done\nshift\n[ -d \"$home/wire\" ] && exec WIRE \"$home\" \"$@\"\nexec \"$@\"\n";
 
 /// The names of the hosts, by their numbers.
-const NAMES: [&str; 3] = ["micro", "macro", "third"];
+pub(crate) const NAMES: [&str; 3] = ["micro", "macro", "third"];
 
 /// A control plane and its hosts.
-struct Fleet {
-    hosts: Vec<World>,
-    dir: tempfile::TempDir,
+pub(crate) struct Fleet {
+    pub(crate) hosts: Vec<World>,
+    pub(crate) dir: tempfile::TempDir,
     control: Option<Server>,
 }
 
 impl Fleet {
     /// Of `many` hosts; `how` is what `[service.web]` says besides their names.
-    async fn new(many: usize, how: &str, database: Database) -> Self {
+    pub(crate) async fn new(many: usize, how: &str, database: Database) -> Self {
         let mut hosts = vec![World::new(&Settings::default()).await];
         for _ in 1..many {
             let settings = Settings { registry: Some(hosts[0].registry()), ..Settings::default() };
@@ -43,7 +44,8 @@ impl Fleet {
         let dir = tempfile::Builder::new().prefix("tagalong-").tempdir().expect("a folder");
         let bin = dir.path().join("bin");
         std::fs::create_dir(&bin).expect("a folder");
-        std::fs::write(bin.join("ssh"), SSH).expect("a file");
+        let wire = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/deploy/wire.py");
+        std::fs::write(bin.join("ssh"), SSH.replace("WIRE", &wire.display().to_string())).expect("a file");
         std::fs::set_permissions(bin.join("ssh"), std::fs::Permissions::from_mode(0o755)).expect("a mode");
         let names: Vec<String> = NAMES[..many].iter().map(|name| format!("\"{name}\"")).collect();
         let mut text = format!(
@@ -72,17 +74,17 @@ impl Fleet {
     }
 
     /// One in which v1 is live on all hosts.
-    async fn landed(many: usize, how: &str, database: Database) -> Self {
+    pub(crate) async fn landed(many: usize, how: &str, database: Database) -> Self {
         let fleet = Self::new(many, how, database).await;
         fleet.land("v1").await;
         fleet
     }
 
-    fn control(&self) -> &Server {
+    pub(crate) fn control(&self) -> &Server {
         self.control.as_ref().expect("the control plane runs")
     }
 
-    async fn start_control(&mut self) {
+    pub(crate) async fn start_control(&mut self) {
         self.control = Some(Server::start(self.dir.path()).await);
     }
 
@@ -91,7 +93,7 @@ impl Fleet {
     }
 
     /// The control plane sees the service through all agents.
-    async fn are_there(&self) {
+    pub(crate) async fn are_there(&self) {
         for _ in 0..1200 {
             let (status, service) = self.control().get("/api/v1/services/web").await;
             if status == 200 && service["blocked"].is_null() {
@@ -116,14 +118,14 @@ impl Fleet {
     }
 
     /// The line to a host is down from now on.
-    fn cut(&self, at: usize) {
+    pub(crate) fn cut(&self, at: usize) {
         std::fs::write(self.hosts[at].path("line.down"), "").expect("a file");
         let pid = std::fs::read_to_string(self.hosts[at].path("ssh.pid")).expect("a pid");
         // It may have ended by itself just now.
         host("sh", &["-c", &format!("kill -KILL {} || true", pid.trim())]);
     }
 
-    fn mend(&self, at: usize) {
+    pub(crate) fn mend(&self, at: usize) {
         std::fs::remove_file(self.hosts[at].path("line.down")).expect("a file");
     }
 
@@ -138,31 +140,31 @@ impl Fleet {
     }
 
     /// The control plane knows that an agent is away.
-    async fn until_away(&self, name: &str) {
+    pub(crate) async fn until_away(&self, name: &str) {
         let is_away = |log: String| {
             log.lines().rfind(|line| line.contains(name) && line.contains("an agent is")).is_some_and(|line| line.contains("away"))
         };
         until("the agent is away", || is_away(self.control().log())).await;
     }
 
-    async fn land(&self, tag: &str) -> String {
+    pub(crate) async fn land(&self, tag: &str) -> String {
         let id = self.control().deploy(tag).await;
         let ended = self.control().outcome(&id).await;
         assert_eq!((&ended["outcome"], &ended["warnings"]), (&json!("live"), &json!([])), "{ended}\n{}", self.control().journal(&id).await);
         id
     }
 
-    async fn outcome(&self, id: &str) -> Value {
+    pub(crate) async fn outcome(&self, id: &str) -> Value {
         self.control().outcome(id).await
     }
 
     /// What runs on each host.
-    fn running(&self) -> Vec<String> {
+    pub(crate) fn running(&self) -> Vec<String> {
         self.hosts.iter().map(World::running).collect()
     }
 
     /// Whether a rollback holds the service, on any host or here.
-    async fn is_held(&self) -> bool {
+    pub(crate) async fn is_held(&self) -> bool {
         for world in &self.hosts {
             if world.hold().await.is_some() {
                 return true;
@@ -172,7 +174,7 @@ impl Fleet {
     }
 
     /// The runs of a deployment: host, whether it goes back, and how it ended.
-    async fn runs(&self, id: &str) -> Vec<(String, bool, String)> {
+    pub(crate) async fn runs(&self, id: &str) -> Vec<(String, bool, String)> {
         let shown = self.control().show(id).await;
         let hosts = shown["hosts"].as_array().unwrap_or_else(|| panic!("no hosts in {shown}"));
         let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
@@ -181,7 +183,7 @@ impl Fleet {
 
     /// What must hold at the end of each test: all has ended on every side, what runs is what is recorded, and each run is told once in the
     /// journal.
-    async fn finish(self) {
+    pub(crate) async fn finish(self) {
         let (_, all) = self.control().get("/api/v1/deployments?limit=100").await;
         for one in all["deployments"].as_array().expect("a list") {
             assert_eq!(one["state"], "done", "{one}");
@@ -218,7 +220,7 @@ impl Fleet {
     }
 
     /// The control plane is killed, and another one takes its place.
-    async fn restart_control(&mut self) {
+    pub(crate) async fn restart_control(&mut self) {
         self.kill_control();
         self.start_control().await;
     }

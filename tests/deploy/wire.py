@@ -12,6 +12,7 @@ DIR/wire/up.KIND and DIR/wire/down.KIND say what happens to a frame of that kind
     late       it arrives behind the next one
     hold       it waits until the file is gone
     edit JSON  its fields are replaced by those; null: the field is missing
+    (DIR/wire/say: these lines are said to the control plane besides, once)
 The first six happen once: the file is gone then. Whatever happened is written down as DIR/met/DIRECTION.KIND.
 DIR/wire/dark: no byte passes, not even signs of life, and nobody is told. DIR/wire/slow: "BYTES_PER_S DELAY_S".
 DIR/wire/clock: so many ms are added to every time that the agent tells, and to no duration.
@@ -114,5 +115,15 @@ def passes(source, sink, direction):
     end()
 
 
+def besides():
+    while True:
+        if lines := said("say"):
+            (root / "wire" / "say").unlink()
+            # In one piece, so that it stands between two frames.
+            sys.stdout.buffer.raw.write(lines.encode())
+        time.sleep(0.02)
+
+
+threading.Thread(target=besides, daemon=True).start()
 threading.Thread(target=passes, args=(program.stdout, sys.stdout.buffer, "up"), daemon=True).start()
 passes(sys.stdin.buffer, program.stdin, "down")

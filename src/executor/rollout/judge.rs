@@ -1,5 +1,7 @@
 //! How a rollout ended, by how it went on each host. Nothing but "live on all hosts" is live.
 
+use std::collections::BTreeSet;
+
 use crate::executor::rollout::plan::bringing_back;
 use crate::executor::rollout::plan::held;
 use crate::executor::rollout::plan::landing_on;
@@ -86,7 +88,7 @@ fn said(host: &AgentName, outcome: &Outcome) -> String {
 pub(super) fn outcome(plan: &RolloutPlan, order: &Order, runs: &[HostRun], cancelled_by: Option<CancelledBy>) -> Outcome {
     let hosts = Hosts::of(plan, runs);
     if hosts.failed.is_empty() && hosts.untouched.is_empty() && hosts.back.is_empty() && hosts.lost.is_empty() {
-        return all_held(order, runs);
+        return differing(order, runs).unwrap_or_else(|| all_held(order, runs));
     }
     let others = hosts.others(plan);
     let failures: Vec<String> = hosts.failed.iter().map(|(host, outcome)| said(host, outcome)).collect();
@@ -142,6 +144,33 @@ fn severity(outcome: &Outcome) -> u8 {
     }
 }
 
+/// The images that all hosts have on which it held; none: they have different ones, or no host says which.
+pub(super) fn landed_by_all(runs: &[HostRun]) -> Option<&[ImageRef]> {
+    let mut all = runs.iter().filter(|run| !run.goes_back && held(run)).map(|run| run.images.as_slice());
+    let first = all.next().filter(|images| !images.is_empty())?;
+    all.all(|images| is_same(images, first)).then_some(first)
+}
+
+/// Whether the content is the same, whatever the tags.
+fn is_same(some: &[ImageRef], others: &[ImageRef]) -> bool {
+    let contents = |images: &[ImageRef]| images.iter().map(ImageRef::by_digest).collect::<BTreeSet<_>>();
+    some.len() == others.len() && contents(some) == contents(others)
+}
+
+/// Every host says that it holds, but not all of the same: which of them tells the truth, only a person can see.
+fn differing(order: &Order, runs: &[HostRun]) -> Option<Outcome> {
+    if order.dry_run || landed_by_all(runs).is_some() {
+        return None;
+    }
+    let has = |run: &HostRun| {
+        let images: Vec<String> = run.images.iter().map(ToString::to_string).collect();
+        format!("{} has {}", run.host, if images.is_empty() { "images that it does not name".to_owned() } else { images.join(", ") })
+    };
+    let all: Vec<String> = runs.iter().filter(|run| !run.goes_back).map(has).collect();
+    let why = format!("the hosts say that they have landed different images: {}; look at what runs on each of them", all.join("; "));
+    Some(Outcome::NeedsOperator { why })
+}
+
 fn all_held(order: &Order, runs: &[HostRun]) -> Outcome {
     let landed = runs.iter().filter(|run| !run.goes_back);
     if order.dry_run {
@@ -176,6 +205,7 @@ fn dry_run_failed(hosts: &Hosts<'_>, why: &str) -> Outcome {
 
 #[cfg(test)]
 mod tests {
+    use super::landed_by_all;
     use super::outcome;
     use crate::executor::rollout::plan::tests::cancelled;
     use crate::executor::rollout::plan::tests::failed;
@@ -185,6 +215,7 @@ mod tests {
     use crate::executor::rollout::plan::tests::runs;
     use crate::model::CancelledBy;
     use crate::model::Guard;
+    use crate::model::ImageRef;
     use crate::model::OnPartial;
     use crate::model::Order;
     use crate::model::Outcome;
@@ -205,6 +236,20 @@ mod tests {
         assert_eq!(of(&all), Outcome::Live { warnings: vec!["b: because".into()], page_seen: false });
         for less in 1..4 {
             assert_ne!(of(&all[..less]).name(), "live", "{less}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_the_same_on_all_hosts_is_left_to_a_person() {
+        let ok = || Some(live());
+        let mut all = runs(&[("a", ok()), ("b", ok()), ("c", ok()), ("d", ok())]);
+        let other = ImageRef::parse(&format!("acme/web:v1@sha256:{}", "d".repeat(64))).unwrap();
+        for images in [vec![other.clone()], vec![all[1].images[0].clone(), other], Vec::new()] {
+            all[2].images = images;
+            let ended = outcome(&plan(1, OnPartial::Undo), &order(), &all, None);
+            let why = ended.to_string();
+            assert!(matches!(ended, Outcome::NeedsOperator { .. }) && why.contains("different images: a has "), "{why}");
+            assert_eq!(landed_by_all(&all), None);
         }
     }
 

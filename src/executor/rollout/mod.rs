@@ -22,11 +22,18 @@
 //! have the order yet is waited for as long as `max_wait_s` says, then it counts as one that did not hold; one that may have the order is
 //! waited for until it is back, since it finishes what it has accepted.
 //!
+//! # What is landed
+//! No host decides what the others land. The exact images are settled before the first host (`pins.rs`), by an approval, the order's digest or the
+//! registry; only where this server cannot ask that, the first host says which they are, and the others look for themselves whether the
+//! tag means the same. A rollback sends a host images that were verified on it. Hosts that say that they have landed different images are for a
+//! person to look at, and what they do not agree on is not recorded.
+//!
 //! # Cancel
 //! A cancel reaches the hosts that are at work, and no further host begins. What was cancelled is brought back like what did not hold. Nothing
 //! cancels the bringing back, and a rollback that takes over waits until it has ended.
 
 mod judge;
+mod pins;
 mod plan;
 
 use std::time::Duration;
@@ -75,7 +82,7 @@ pub(super) async fn carry_out(agents: &Agents, claimed: Claimed, plan: RolloutPl
     if claimed.deployment.cancel_by.is_some() {
         cancel.cancel();
     }
-    let rollout = Rollout { agents, claimed, plan, mask, cancel, numbers: Mutex::default() };
+    let mut rollout = Rollout { agents, claimed, plan, mask, cancel, numbers: Mutex::default() };
     loop {
         let runs = match rollout.agents.books.store.host_runs(&rollout.claimed.deployment.id).await {
             Ok(runs) => runs,
@@ -88,7 +95,12 @@ pub(super) async fn carry_out(agents: &Agents, claimed: Claimed, plan: RolloutPl
         match plan::next(&rollout.plan, &rollout.claimed.deployment.order, &runs, rollout.cancel.is_cancelled()) {
             _ if runs.is_empty() && rollout.claimed.objection.is_some() => return rollout.end_refused().await,
             Next::End => return rollout.end(&runs).await,
-            Next::Carry(tasks) => rollout.carry(&runs, tasks).await?,
+            Next::Carry(tasks) => {
+                if runs.is_empty() {
+                    pins::settle(rollout.agents, &mut rollout.claimed).await?;
+                }
+                rollout.carry(&runs, tasks).await?;
+            }
         }
     }
 }
@@ -136,7 +148,8 @@ impl Rollout<'_> {
         let deployment = &claimed.deployment;
         let order_id = task.order_id(&deployment.id);
         let (_leaves, said) = agents.listen(&order_id, &task.host);
-        let order = if task.goes_back { SentOrder::to_undo(deployment, &order_id) } else { self.order(runs) };
+        let order =
+            if task.goes_back { SentOrder::to_undo(deployment, &order_id) } else { pins::order(agents, claimed, runs, &task.host).await };
         // What is brought back is brought back, whoever cancels.
         let cancel = if task.goes_back { Cancel::default() } else { self.cancel.clone() };
         let account = Account {
@@ -156,35 +169,24 @@ impl Rollout<'_> {
         Errand { may_know: !task.is_new, patience, good_until_ms, ..errand }.run().await
     }
 
-    /// The order as a host gets it: the first one says which image its tag means, and the others land the same.
-    fn order(&self, runs: &[HostRun]) -> SentOrder {
-        let order = SentOrder::of(&self.claimed.deployment);
-        let first = runs.iter().find(|run| !run.goes_back && !run.images.is_empty());
-        match first.map(|run| run.images.as_slice()) {
-            Some([image]) if order.order == OrderKind::Deploy && order.digest.is_none() && !image.loaded => {
-                SentOrder { digest: Some(image.digest.clone()), ..order }
-            }
-            _ => order,
-        }
-    }
-
     async fn end_refused(&self) -> Option<Outcome> {
         let objection = self.claimed.objection.clone()?;
         self.end_with(Outcome::Refused { guard: objection.guard, why: objection.why }).await
     }
 
-    /// Ends the deployment, whose release is that of the first host that has it.
+    /// Ends the deployment. What all its hosts say of its release is recorded of it.
     async fn end(&self, runs: &[HostRun]) -> Option<Outcome> {
         let store = &self.agents.books.store;
         let deployment = &self.claimed.deployment;
         let stored = store.get(&deployment.id).await.ok().flatten();
         let cancelled_by = stored.and_then(|stored| stored.cancel_by);
         let outcome = judge::outcome(&self.plan, &deployment.order, runs, cancelled_by);
-        let first = runs.iter().find(|run| !run.goes_back && !run.images.is_empty());
-        if let Some(first) = first {
-            let images = Some(first.images.clone());
-            let barrier = Some(runs.iter().any(|run| !run.goes_back && run.barrier));
-            let facts = Facts { images, barrier, ran_before: first.ran_before.clone(), ..Facts::default() };
+        let is_live = matches!(outcome, Outcome::Live { .. });
+        if let Some(images) = judge::landed_by_all(runs) {
+            // Of a release that is not everywhere it stays what was ordered.
+            let images = (is_live || deployment.images.is_empty()).then(|| images.to_vec());
+            let barrier = Some(runs.iter().filter(|run| !run.goes_back && plan::held(run)).all(|run| run.barrier));
+            let facts = Facts { images, barrier, ran_before: ran_before(runs), ..Facts::default() };
             while let Err(error) = store.advance(&deployment.fence(), last_step(runs), &facts).await {
                 if matches!(error, StoreError::Fenced) {
                     return None;
@@ -204,6 +206,17 @@ impl Rollout<'_> {
         let ending = Ending { outcome: &outcome, step: Step::Guards.into(), seq, watch: None };
         books.end(&fence, &deployment.order.service, ending).await.then_some(outcome)
     }
+}
+
+/// What ran before on the hosts: once where it was the same everywhere.
+fn ran_before(runs: &[HostRun]) -> Option<String> {
+    let all: Vec<(&HostRun, &String)> =
+        runs.iter().filter(|run| !run.goes_back).filter_map(|run| Some((run, run.ran_before.as_ref()?))).collect();
+    let (_, first) = all.first()?;
+    if all.iter().all(|(_, before)| before == first) {
+        return Some((*first).clone());
+    }
+    Some(all.iter().map(|(run, before)| format!("{}: {before}", run.host)).collect::<Vec<_>>().join("; "))
 }
 
 /// The step that the last run on a host was at.

@@ -69,7 +69,7 @@ pub(super) fn next(plan: &RolloutPlan, order: &Order, runs: &[HostRun], is_cance
     }
     let has_stopped = has_failed || !to_come.is_empty();
     let to_bring_back: Vec<&AgentName> =
-        if has_stopped && takes_back(plan, order, runs) { hosts_to_bring_back(plan, runs) } else { Vec::new() };
+        if has_stopped && takes_back(plan, order) { hosts_to_bring_back(plan, order, runs) } else { Vec::new() };
     if to_bring_back.is_empty() {
         return Next::End;
     }
@@ -77,14 +77,14 @@ pub(super) fn next(plan: &RolloutPlan, order: &Order, runs: &[HostRun], is_cance
 }
 
 /// Whether hosts on which the order held are brought back where it did not hold everywhere.
-fn takes_back(plan: &RolloutPlan, order: &Order, runs: &[HostRun]) -> bool {
-    let may_not = runs.iter().any(|run| run.barrier) && !order.force;
-    plan.on_partial == OnPartial::Undo && order.kind == OrderKind::Deploy && !order.dry_run && !may_not
+fn takes_back(plan: &RolloutPlan, order: &Order) -> bool {
+    plan.on_partial == OnPartial::Undo && order.kind == OrderKind::Deploy && !order.dry_run
 }
 
-/// The last one first.
-fn hosts_to_bring_back<'p>(plan: &'p RolloutPlan, runs: &[HostRun]) -> Vec<&'p AgentName> {
-    let is_left = |host: &&AgentName| landing_on(runs, host).is_some_and(held) && bringing_back(runs, host).is_none();
+/// The last one first. A host that says that the release must not be left keeps it, and says so for itself alone.
+fn hosts_to_bring_back<'p>(plan: &'p RolloutPlan, order: &Order, runs: &[HostRun]) -> Vec<&'p AgentName> {
+    let may_leave = |run: &HostRun| held(run) && (order.force || !run.barrier);
+    let is_left = |host: &&AgentName| landing_on(runs, host).is_some_and(may_leave) && bringing_back(runs, host).is_none();
     plan.hosts.iter().rev().filter(is_left).collect()
 }
 
@@ -102,6 +102,7 @@ pub(super) mod tests {
     use crate::model::Caller;
     use crate::model::CancelledBy;
     use crate::model::DeploymentId;
+    use crate::model::ImageRef;
     use crate::model::OnPartial;
     use crate::model::Order;
     use crate::model::OrderKind;
@@ -145,7 +146,7 @@ pub(super) mod tests {
             order_id: DeploymentId::from_parts(1, 1),
             step: Step::Guards.into(),
             outcome: outcome.clone(),
-            images: Vec::new(),
+            images: landed(!host.starts_with('-') && matches!(outcome, Some(Outcome::Live { .. }))),
             verified: false,
             barrier: false,
             ran_before: None,
@@ -153,6 +154,11 @@ pub(super) mod tests {
             ended_ms: None,
         };
         all.iter().enumerate().map(run).collect()
+    }
+
+    fn landed(is_landed: bool) -> Vec<ImageRef> {
+        let image = ImageRef::parse(&format!("acme/web:v2@sha256:{}", "a".repeat(64))).unwrap();
+        if is_landed { vec![image] } else { Vec::new() }
     }
 
     /// What is next, as text: `+a` begins, `a` goes on, `-a` is brought back.
@@ -229,6 +235,12 @@ pub(super) mod tests {
         barred[0].barrier = true;
         assert_eq!(of(OnPartial::Undo, order(), &barred), "end");
         assert_eq!(of(OnPartial::Undo, Order { force: true, ..order() }, &barred), "-a");
+        // One host does not speak for the others.
+        let mut one_barred = runs(&[("a", Some(live())), ("b", Some(live())), ("c", Some(failed()))]);
+        for at in [0, 2] {
+            one_barred[at].barrier = true;
+        }
+        assert_eq!(of(OnPartial::Undo, order(), &one_barred), "-b");
         // A dry run asks everybody.
         let refused = runs(&[("a", Some(Outcome::Failed { why: String::new() }))]);
         assert_eq!(of(OnPartial::Undo, Order { dry_run: true, ..order() }, &refused), "+b");

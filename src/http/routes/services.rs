@@ -151,10 +151,19 @@ pub(super) async fn repair(proven: Proven<Operate>, shared: web::Data<Shared>) -
 
 pub(super) async fn resume(proven: Proven<Operate>, shared: web::Data<Shared>) -> Answer {
     let service = &proven.ask.service;
-    let message = match shared.deployer.resume(&service.name, &proven.caller, proven.delivery.as_ref()).await? {
+    let (resumed, silent) = shared.deployer.resume(&service.name, &proven.caller, proven.delivery.as_ref()).await?;
+    let message = match resumed {
         Resumed::Now => format!("{} accepts orders again.", service.name),
         Resumed::NotHeld => format!("{} was not held.", service.name),
         Resumed::Before => "This call was already carried out; nothing was changed.".to_owned(),
+    };
+    let message = if silent.is_empty() {
+        message
+    } else {
+        format!(
+            "{message} It may still be held on a host that did not end its own hold: {}; resume it again when that host is back.",
+            silent.join("; ")
+        )
     };
     Ok(HttpResponse::Ok().json(api::Done { message }))
 }
