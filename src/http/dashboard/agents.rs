@@ -15,10 +15,10 @@ use crate::api::AgentState;
 use crate::config::Service;
 use crate::executor::Seat;
 use crate::http::Shared;
+use crate::http::auth::Needs;
 use crate::http::auth::Page;
 use crate::http::auth::PageError;
 use crate::http::dashboard::asks::SeeAgents;
-use crate::http::dashboard::asks::to_operate_agents;
 use crate::http::dashboard::link;
 use crate::http::dashboard::page::Frame;
 use crate::http::dashboard::page::Place;
@@ -134,7 +134,7 @@ pub(in crate::http) async fn show(page: Page<SeeAgents>, shared: web::Data<Share
         hosts: shown,
         problems,
         uplink: uplink(&shared),
-        may_operate: page.viewer.may_all(&to_operate_agents()),
+        may_operate: page.viewer.may_all(&Needs::operator()),
         query: query.q.clone(),
     };
     Ok(answer(StatusCode::OK, &agents))

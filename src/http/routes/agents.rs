@@ -44,7 +44,7 @@ impl Ask for OneAgent {
     }
 
     fn needs(&self) -> Needs {
-        Needs::everything()
+        Needs::operator()
     }
 
     fn of_job(self, _: &Job) -> Result<Self, ApiError> {

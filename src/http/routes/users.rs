@@ -35,7 +35,7 @@ impl Ask for All {
     }
 
     fn needs(&self) -> Needs {
-        Needs::everything()
+        Needs::operator()
     }
 }
 
@@ -57,7 +57,7 @@ impl Ask for Add {
     }
 
     fn needs(&self) -> Needs {
-        Needs::everything()
+        Needs::operator()
     }
 
     fn of_job(self, _: &Job) -> Result<Self, ApiError> {
@@ -77,7 +77,7 @@ impl Ask for One {
     }
 
     fn needs(&self) -> Needs {
-        Needs::everything()
+        Needs::operator()
     }
 
     fn of_job(self, _: &Job) -> Result<Self, ApiError> {
@@ -100,7 +100,7 @@ impl Ask for Change {
     }
 
     fn needs(&self) -> Needs {
-        Needs::everything()
+        Needs::operator()
     }
 
     fn of_job(self, _: &Job) -> Result<Self, ApiError> {
