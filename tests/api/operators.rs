@@ -121,6 +121,12 @@ async fn the_page_of_users_does_what_the_command_line_does(database: Database) {
         assert!([400, 409].contains(&refused.status) && refused.text.contains(what), "{name} {scopes}: {}", refused.text);
         assert!(refused.text.contains(&format!("value=\"{}\"", name.replace('"', "&quot;"))), "{}", refused.text);
     }
+    // A link prepares no permission.
+    for (name, shown) in [("webber", "deploy:web"), ("nobody", "read")] {
+        let page = root.get(&format!("/users/new?name={name}&scopes=rollback:*&known=1")).await.text;
+        assert!(page.contains(&format!("value=\"{shown}\"")) && !page.contains("rollback:*"), "{page}");
+        assert_eq!(page.contains("Until now webber may do: deploy:web."), name == "webber", "{page}");
+    }
     let added = confirmed(&root, "/users/new", &[("name", "ada"), ("scopes", "read deploy:web")]).await;
     let code = shown_code(&added);
     let ada = Browser::new(&rig);
