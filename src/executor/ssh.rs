@@ -60,10 +60,12 @@ pub async fn dial_hosts(agents: Arc<Agents>, config: Live<Config>, stop: Cancel)
 async fn keep(agents: &Agents, config: &Live<Config>, name: &AgentName) {
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_mins(1)).spread();
     loop {
-        let now = config.now();
-        let Some(host) = now.hosts.get(name).filter(|host| host.is_dialled).cloned() else { return agents.reached(name) };
+        let Some(host) = config.now().dialled(name).cloned() else { return agents.reached(name) };
         let before = agents.times_here(name);
-        let why = dial(agents, &now, name, &host).await;
+        let why = dial(agents, config, name, &host).await;
+        if config.now().dialled(name) != Some(&host) {
+            continue;
+        }
         if agents.times_here(name) != before {
             backoff.reset();
         }
@@ -72,10 +74,17 @@ async fn keep(agents: &Agents, config: &Live<Config>, name: &AgentName) {
     }
 }
 
-/// One connection, until it ends. Gives why it did.
-async fn dial(agents: &Agents, config: &Config, name: &AgentName, host: &Host) -> String {
-    let env = BTreeMap::from([("PATH".to_owned(), config.docker.path.clone()), ("HOME".to_owned(), config.docker.home.clone())]);
-    let ssh = match Ssh::new(host, &config.server.passing_dir(), env, Arc::clone(&config.mask)) {
+/// What ssh gets: its keys may be with an ssh-agent.
+fn environment(config: &Config) -> BTreeMap<String, String> {
+    let docker = &config.docker;
+    let all = [("PATH", Some(&docker.path)), ("HOME", Some(&docker.home)), ("SSH_AUTH_SOCK", config.ssh_agent.as_ref())];
+    all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.clone()))).collect()
+}
+
+/// One connection, until it ends, or the configuration does not say any more that this is `host`. Gives why it did.
+async fn dial(agents: &Agents, live: &Live<Config>, name: &AgentName, host: &Arc<Host>) -> String {
+    let config = live.now();
+    let ssh = match Ssh::new(host, &config.server.passing_dir(), environment(&config), Arc::clone(&config.mask)) {
         Ok(ssh) => ssh,
         Err(error) => return format!("the files for ssh could not be written: {error}"),
     };
@@ -101,7 +110,16 @@ async fn dial(agents: &Agents, config: &Config, name: &AgentName, host: &Host) -
             said.push(line);
         }
     });
-    let (ended, ()) = tokio::join!(running, attached);
+    let meant = async {
+        while !cancel.is_cancelled() && live.now().dialled(name) == Some(host) {
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+        cancel.cancel();
+    };
+    let (ended, (), ()) = tokio::join!(running, attached, meant);
     if let Some(why) = ssh::why_not(name.as_str(), host, &said) {
         return why;
     }

@@ -53,7 +53,7 @@ pub(in crate::http) fn fingerprints(keys: &[PublicKey]) -> String {
 /// # Errors
 /// 409 where a host of the configuration has the name; when the database does not answer, or there is no randomness.
 pub(in crate::http) async fn new_code(shared: &Shared, name: &AgentName, by: &Caller) -> Result<(Secret, i64), ApiError> {
-    if shared.config.now().hosts.contains_key(name) {
+    if shared.config.now().dials(name) {
         return Err(ApiError::agent_is_a_host(name));
     }
     let until_ms = clock::now_ms() + CODE_LIFE_MS;
@@ -66,12 +66,16 @@ pub(in crate::http) async fn new_code(shared: &Shared, name: &AgentName, by: &Ca
 /// The agent's keys count no more, and its line is cut when this returns.
 ///
 /// # Errors
-/// 404 without such an agent; when the database does not answer.
+/// 404 without such an agent; 409 where the configuration has it dialled, and nothing else lets it in; when the database does not answer.
 pub(in crate::http) async fn revoke(shared: &Shared, name: &AgentName, by: &Caller) -> Result<(), ApiError> {
+    let is_enrolled = shared.store.agent(name).await?.is_some_and(|agent| agent.revoked_ms.is_none());
+    if !is_enrolled && shared.config.now().dials(name) {
+        return Err(ApiError::host_is_dialled(name));
+    }
     if !shared.store.revoke_agent(name, &by.to_string()).await? {
         return Err(ApiError::not_found(format!("There is no agent {name}; `tagalong agent list` lists them.")));
     }
-    shared.lines.presence.cut(name, Cut::Revoked);
+    shared.deployer.agents().cut(name, Cut::Revoked);
     shared.deployer.agents().see_placements().await?;
     shared.lines.memory.keep(&shared.store).await;
     Ok(())
