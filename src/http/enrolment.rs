@@ -35,6 +35,13 @@ pub(in crate::http) async fn agents(shared: &Shared) -> Result<api::Agents, ApiE
         })),
         Err(error) => problems.push(error.to_string()),
     }
+    problems.extend(known.iter().filter(|agent| lines.memory.is_revoked(agent).unwrap_or_default()).map(|agent| {
+        let name = &agent.name;
+        format!(
+            "The agent {name} was revoked, and the database was put back from a time before that: it is refused. Run `tagalong agent revoke {name}`, so \
+             that the database says so as well, or enrol its host anew."
+        )
+    }));
     let mut agents = lines.presence.views(&known);
     for agent in &mut agents {
         agent.version = here.seat_of(&agent.name).hello().map(|hello| hello.program.clone());

@@ -96,6 +96,10 @@ impl Dialled {
         let opening = attempt.header(OPENING_HEADER).ok_or_else(|| attempt.showed_nothing(Check::AgentKey))?;
         let opening = Opening::of_header(opening).ok_or_else(stranger)?;
         let agent = shared.store.agent(&opening.name).await?.filter(|agent| agent.keys.contains(&opening.key)).ok_or_else(stranger)?;
+        // What the database has forgotten is remembered beside it. That it cannot be read is shown with the agents.
+        if shared.lines.memory.is_revoked(&agent).unwrap_or_default() {
+            return Err(stranger());
+        }
         if shared.config.now().dials(&agent.name) {
             return Err(ApiError::agent_is_a_host(&agent.name));
         }
