@@ -10,6 +10,7 @@ mod errand;
 mod gate;
 mod hearing;
 mod here;
+mod mends;
 mod problems;
 mod rollout;
 mod seat;

