@@ -97,7 +97,6 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         agent,
         store,
         docker,
-        ssh_agent: ssh_agent(),
         retention,
         registries,
         keys,
@@ -172,11 +171,6 @@ fn read_store(from: Option<Section>, secrets: &mut Vec<Secret>) -> Store {
     let lease = from.seconds("lease_s", LEASE_S, 8.0..=3600.0);
     from.finish();
     Store { postgres, lease }
-}
-
-#[allow(clippy::disallowed_methods, reason = "config/ alone reads the environment")]
-fn ssh_agent() -> Option<String> {
-    std::env::var("SSH_AUTH_SOCK").ok().filter(|socket| !socket.is_empty())
 }
 
 #[allow(clippy::disallowed_methods, reason = "config/ alone reads the environment")]

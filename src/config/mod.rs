@@ -101,8 +101,6 @@ pub struct Config {
     pub store: Store,
     /// How Docker is reached.
     pub docker: Docker,
-    /// The socket of an ssh-agent that hosts are dialled with; none: there is none.
-    pub ssh_agent: Option<String>,
     /// How long things are kept.
     pub retention: Retention,
     /// Credentials of registries, by host.
@@ -147,6 +145,8 @@ pub struct Server {
     pub socket: Option<PathBuf>,
     /// The group that may use the socket beside its owner, by number.
     pub socket_gid: Option<u32>,
+    /// The socket of an ssh-agent that hosts are dialled with; none: there is none.
+    pub ssh_agent: Option<String>,
     /// The folder for everything that is kept.
     pub data_dir: PathBuf,
     /// Where people open this server from outside, for the addresses in messages.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio::time::timeout;
 
 use crate::clock;
@@ -77,6 +78,8 @@ pub struct Agents {
     pub(super) refused: Mutex<BTreeMap<(ServiceName, AgentName), String>>,
     /// Why a host could not be reached when it was dialled last.
     pub(super) unreached: Mutex<BTreeMap<AgentName, String>>,
+    /// Until when no other server of the same database dials the hosts; none: one may.
+    pub(super) dials_until: Mutex<Option<Instant>>,
     /// How often each agent came.
     came: Mutex<BTreeMap<AgentName, u64>>,
     pub(super) pace: Pace,
@@ -112,6 +115,7 @@ impl Agents {
             changes: watch::Sender::new(0),
             refused: Mutex::default(),
             unreached: Mutex::default(),
+            dials_until: Mutex::default(),
             came: Mutex::default(),
             pace: Pace::default(),
         };
@@ -237,7 +241,7 @@ impl Agents {
     /// Whether `agent` is connected to another server of the same database, which carries out what is for it.
     #[must_use]
     pub fn is_elsewhere(&self, agent: &AgentName) -> bool {
-        self.presence.is_elsewhere(agent)
+        self.presence.is_elsewhere(agent) || (self.config.now().dials(agent) && self.host(agent).is_none())
     }
 
     /// The agents that were there since this server has started.

@@ -3,11 +3,14 @@
 use serde_json::Value;
 use serde_json::json;
 
+use crate::cluster::Cluster;
+use crate::control::write_stdio;
 use crate::fleet::Fleet;
 use crate::support::Server;
 use crate::support::until;
 use crate::support::until_some;
 use crate::world::Settings;
+use crate::world::World;
 
 /// Calls the control plane by a path alone.
 async fn act(fleet: &Fleet, path: &str) -> (u16, Value) {
@@ -95,4 +98,43 @@ async fn what_a_person_types_to_mend_a_service_is_no_text_of_its_agent() {
     }
     fleet.leave_wire("up.answer");
     fleet.finish().await;
+}
+
+/// Two control planes over one database, each with its own ssh to the host; which of them has it is seen by the process that ssh is.
+#[tokio::test]
+async fn of_two_servers_of_one_database_one_dials_and_the_other_takes_its_place() {
+    let world = World::new(&Settings::default()).await;
+    let url = Cluster::new_database().await;
+    let dirs = [tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder")];
+    for dir in &dirs {
+        std::fs::write(dir.path().join("postgres.url"), &url).expect("a file");
+        write_stdio(dir.path(), &world.path("tagalong.toml"), "[store]\npostgres_url_file = \"postgres.url\"\n");
+    }
+    let has_dialled = |at: usize| dirs[at].path().join("ssh.pid").exists();
+    let first = Server::start(dirs[0].path()).await;
+    until("the first dials", || has_dialled(0)).await;
+    let second = Server::start(dirs[1].path()).await;
+    lands(&second, "v1").await;
+    assert!(!has_dialled(1), "both dial the host: {}", second.log());
+    first.kill();
+    until("the second dials", || has_dialled(1)).await;
+    lands(&second, "v2").await;
+    assert_eq!(world.running(), "v2");
+    drop(second);
+    world.finish().await;
+}
+
+/// Orders it as soon as the service is known there, and waits until it is live.
+async fn lands(server: &Server, tag: &str) {
+    let mut known = 0;
+    for _ in 0..600 {
+        known = server.get("/api/v1/services/web").await.0;
+        if known == 200 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert_eq!(known, 200, "{}", server.log());
+    let id = server.deploy(tag).await;
+    assert_eq!(server.outcome(&id).await["outcome"], "live", "{}", server.log());
 }
