@@ -45,24 +45,24 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Act {
-    /// Print a code that enrols one host as the agent NAME, within 15 minutes and once
+    /// Print a code that enrols one host as the agent NAME, once and within 15 minutes
     Token(One),
     /// Enrol this host at a control plane, with a code that was printed there
     Enrol(enrol::Args),
-    /// Make a host an agent by ssh: put the binary, a unit and a configuration there, enrol and start it; run again, nothing is changed
+    /// Make a host an agent by ssh: install the binary, a unit and a configuration, enrol it and start it; a second run changes nothing
     Install(Box<install::Args>),
-    /// Replace the binary of a host by ssh, or of this host; the one before runs again if the new one does not hold
+    /// Replace the binary of a host by ssh, or of this host; if the new one fails, the previous one is put back
     Upgrade(Box<upgrade::Args>),
-    /// Remove the server of a host by ssh and revoke its keys; its stacks run on
+    /// Remove the server of a host by ssh and revoke its keys; its stacks keep running
     Uninstall(Box<uninstall::Args>),
     /// What the commands above have the tagalong on a host do
     #[command(subcommand, hide = true)]
     Host(host::Act),
-    /// List the agents: which are connected, and since when
+    /// List the agents: which are connected, and since when; on an agent, also the connection to its control plane
     List,
-    /// Revoke an agent: its keys count no more, and its line is cut at once
+    /// Revoke an agent: its keys are no longer valid, and its connection is cut at once
     Revoke(One),
-    /// Let an agent connect again that was enrolled before the database of the control plane was lost
+    /// Let an agent that was enrolled before the control plane lost its database connect again
     Readmit(One),
     /// Replace the key pair of this host; the control plane knows both until the new one is used
     Renew,

@@ -306,8 +306,8 @@ impl Agents {
             }
         }
         if self.seat_of(&name).attached().is_some_and(|now| now.number == number) {
-            tracing::warn!(agent = %name, "an agent is away");
             self.sit(&name, Seat::Away { since_ms: clock::now_ms(), hello });
+            tracing::warn!(agent = %name, "an agent is away");
         }
     }
 

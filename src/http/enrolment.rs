@@ -58,7 +58,7 @@ pub(in crate::http) fn fingerprints(keys: &[PublicKey]) -> String {
 /// A code that enrols the agent `name` once, and until when it is good (ms since 1970, UTC). Codes that were made for it before are void.
 ///
 /// # Errors
-/// 409 where a host of the configuration has the name; when the database does not answer, or there is no randomness.
+/// 409 where a host that is dialled has the name; when the database does not answer, or there is no randomness.
 pub(in crate::http) async fn new_code(shared: &Shared, name: &AgentName, by: &Caller) -> Result<(Secret, i64), ApiError> {
     if shared.config.now().dials(name) {
         return Err(ApiError::agent_is_a_host(name));

@@ -1,8 +1,6 @@
 //! What agents say once their line is open: about services of others, too late or not at all; and agents whose control plane has lost its
 //! database, or has two servers.
 
-use std::time::Duration;
-
 use serde_json::Value;
 use serde_json::json;
 use tagalong::line::KeyPair;
@@ -20,6 +18,7 @@ use crate::agents::until_state;
 use crate::support::Call;
 use crate::support::Database;
 use crate::support::Key;
+use crate::support::PATIENCE;
 use crate::support::Plan;
 use crate::support::Rig;
 use crate::support::assert_refused;
@@ -56,7 +55,7 @@ impl Speaker {
     /// The next frame of that kind.
     pub(crate) async fn hear(&mut self, kind: &str) -> Value {
         loop {
-            let text = tokio::time::timeout(Duration::from_secs(30), self.0.hear()).await.expect("a frame in time").unwrap();
+            let text = tokio::time::timeout(PATIENCE, self.0.hear()).await.expect("a frame in time").unwrap();
             let frame: Value = serde_json::from_str(&text).unwrap();
             if frame["kind"] == kind {
                 return frame;
@@ -214,8 +213,12 @@ async fn an_agent_that_is_connected_and_does_not_accept_is_stuck() {
     // It is asked again before that.
     agent.hear("order").await;
     until_state(&rig, "micro", "stuck").await;
-    let log = Call::get(&format!("/api/v1/deployments/{id}/log?follow=false")).by(rig.key()).send(&rig).await.text;
-    assert!(log.contains("The agent micro is connected, and has not answered this order for 20 s"), "{log}");
+    // The journal says it a moment later.
+    until("the journal to say it", async || {
+        let log = Call::get(&format!("/api/v1/deployments/{id}/log?follow=false")).by(rig.key()).send(&rig).await.text;
+        log.contains("The agent micro is connected, and has not answered this order for 20 s").then_some(())
+    })
+    .await;
     agent.say(&json!({ "kind": "accepted", "deployment": id })).await;
     until_state(&rig, "micro", "online").await;
     agent.say(&ended(&id, "shop")).await;

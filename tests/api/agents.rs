@@ -44,6 +44,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use crate::support::Answer;
 use crate::support::Call;
 use crate::support::Database;
+use crate::support::PATIENCE;
 use crate::support::Plan;
 use crate::support::Rig;
 use crate::support::assert_refused;
@@ -333,7 +334,7 @@ async fn a_revoked_agent_is_cut_off_at_once(database: Database) {
     until_state(&rig, "micro", "online").await;
     let revoked = rig.act(rig.key(), "/api/v1/agents/micro/revoke").await;
     assert_eq!(revoked.status, 200, "{}", revoked.text);
-    let why = tokio::time::timeout(Duration::from_secs(5), line.hear()).await.expect("at once").unwrap_err();
+    let why = tokio::time::timeout(PATIENCE, line.hear()).await.expect("it is cut").unwrap_err();
     assert!(matches!(&why, Parted::Closed(why) if why == "this agent was revoked"), "{why:?}");
     assert_eq!(shown(&rig, "micro").await["state"], "revoked");
     let header = host.opening().header(&host.mine.keys);
@@ -429,7 +430,7 @@ async fn a_line_ends_with_the_key_that_it_was_proven_with(database: Database) {
     let mut stays = other.connect(&rig).await.unwrap();
     until_state(&rig, "other", "online").await;
     rig.execute("UPDATE agent_keys SET ended_ms = 1 WHERE agent = 'micro'").await;
-    let why = tokio::time::timeout(Duration::from_secs(30), line.hear()).await.expect("it is cut").unwrap_err();
+    let why = tokio::time::timeout(PATIENCE, line.hear()).await.expect("it is cut").unwrap_err();
     assert!(matches!(&why, Parted::Closed(why) if why == "this agent was revoked"), "{why:?}");
     assert!(tokio::time::timeout(Duration::from_millis(300), stays.hear()).await.is_err());
     rig.finish().await;
@@ -493,7 +494,7 @@ async fn one_agent_that_sends_garbage_disturbs_nobody() {
     for garbage in ["", "{", "[]", "{\"kind\":1}", &"[".repeat(100_000)] {
         let mut socket = bad.connect(&rig).await.unwrap();
         socket.say(garbage.to_owned()).await.unwrap();
-        let why = tokio::time::timeout(Duration::from_secs(10), socket.hear()).await.expect("it is cut").unwrap_err();
+        let why = tokio::time::timeout(PATIENCE, socket.hear()).await.expect("it is cut").unwrap_err();
         assert!(matches!(&why, Parted::Closed(why) if why.contains("no frame")), "{garbage:.20}: {why:?}");
     }
     assert_eq!(shown(&rig, "good").await["state"], "online");
@@ -532,7 +533,7 @@ async fn dialled(dir: &Path, port: u16) -> api::Uplink {
     let (dial, mut uplink) = Dial::new(Live::new(config), &to);
     let stop = process::Cancel::default();
     let kept = tokio::spawn(dial.keep(holds, stop.clone()));
-    let attempt = tokio::time::timeout(Duration::from_secs(30), async {
+    let attempt = tokio::time::timeout(PATIENCE, async {
         uplink.wait_for(|told| told.online_ms.is_some() || told.failed > 0).await.unwrap().clone()
     });
     let told = attempt.await.expect("an attempt");

@@ -425,9 +425,9 @@ async fn failed_attempts_are_limited_by_address(database: Database) {
             }
             let told = Instant::now();
             for rig in &every {
-                // What the other server counted is known here within a second.
+                // What the other server counted is known here within a second, or a few where the machine is busy.
                 while from(rig, &host(99), robot).await.status != 429 {
-                    assert!(told.elapsed() < Duration::from_secs(1), "{address} is not limited on every server");
+                    assert!(told.elapsed() < Duration::from_secs(8), "{address} is not limited on every server");
                 }
                 for refused in [from(rig, &host(99), robot).await, from(rig, &host(99), Some(&guess)).await] {
                     seen.push(if refused.header("retry-after") == "60" { refused.status } else { 0 });

@@ -99,7 +99,7 @@ async fn a_slow_second_head_is_cut_as_the_first_is() {
     let took = tokio::join!(dribble(&mut after, slow), dribble(&mut with, "xx"), dribble(&mut first, slow));
     println!("cut after {took:?}");
     for took in [took.0, took.1, took.2] {
-        assert!(took < Duration::from_secs(5), "{took:?}");
+        assert!(took < Duration::from_secs(10), "{took:?}");
     }
     rig.finish().await;
 }

@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use crate::agents::Host;
 use crate::support::Call;
 use crate::support::Database;
+use crate::support::PATIENCE;
 use crate::support::Plan;
 use crate::support::Rig;
 use crate::support::until;
@@ -69,7 +70,7 @@ impl Captured {
     /// The next frame of that kind.
     async fn hear(&mut self, kind: &str) -> Value {
         loop {
-            let said = tokio::time::timeout(Duration::from_secs(30), self.socket.hear()).await.expect("in time").expect("a frame");
+            let said = tokio::time::timeout(PATIENCE, self.socket.hear()).await.expect("in time").expect("a frame");
             let frame: Value = serde_json::from_str(&said).unwrap();
             if frame["kind"] == kind {
                 return frame;
@@ -85,7 +86,7 @@ impl Captured {
     /// Whether the line is ended by the other side.
     async fn is_cut(&mut self) -> bool {
         loop {
-            match tokio::time::timeout(Duration::from_secs(10), self.socket.hear()).await {
+            match tokio::time::timeout(PATIENCE, self.socket.hear()).await {
                 Ok(Ok(_)) => {}
                 Ok(Err(_)) => return true,
                 Err(_) => return false,
@@ -96,6 +97,11 @@ impl Captured {
 
 async fn problems(rig: &Rig) -> String {
     Call::get("/api/v1/agents").by(rig.key()).send(rig).await.json()["problems"].to_string()
+}
+
+/// What is told of placements follows what is in force.
+async fn until_told(rig: &Rig, words: &str) {
+    until(words, async || problems(rig).await.contains(words).then_some(())).await;
 }
 
 /// On whose host the service stands; none: there is no such service.
@@ -119,7 +125,7 @@ async fn a_service_belongs_to_the_agent_that_named_it_first(database: Database) 
     let _second = Captured::welcomed(&rig, &other, &[("web", IMAGE), ("api", IMAGE)]).await;
     until_place(&rig, "api", Some("a")).await;
     assert_eq!(place_of(&rig, "web").as_deref(), Some("micro"));
-    assert!(problems(&rig).await.contains("The service web of the agent a is not taken, because it stands on the host of micro"));
+    until_told(&rig, "The service web of the agent a is not taken, because it stands on the host of micro").await;
     // Whoever names it first after a restart gets nothing by that.
     rig.restart().await;
     let _second = Captured::welcomed(&rig, &other, &[("web", IMAGE)]).await;
@@ -129,7 +135,7 @@ async fn a_service_belongs_to_the_agent_that_named_it_first(database: Database) 
     first = Captured::welcomed(&rig, &micro, &[]).await;
     until_place(&rig, "web", None).await;
     first.say(&hello(&[])).await;
-    assert!(problems(&rig).await.contains("because it stood on the host of micro, which was revoked or does not name it any more"));
+    until_told(&rig, "because it stood on the host of micro, which was revoked or does not name it any more").await;
     first.say(&hello(&[("web", IMAGE)])).await;
     until_place(&rig, "web", Some("micro")).await;
     rig.finish().await;
@@ -144,7 +150,7 @@ async fn a_service_of_a_revoked_agent_is_nobodys_until_a_person_decides(database
     // Who named it second gets it neither when the first is revoked, nor after a restart, and the audit trail says so.
     assert_eq!(rig.act(rig.key(), "/api/v1/agents/micro/revoke").await.status, 200);
     assert_eq!(place_of(&rig, "web"), None);
-    assert!(problems(&rig).await.contains("because it stood on the host of micro, which was revoked or does not name it any more"));
+    until_told(&rig, "because it stood on the host of micro, which was revoked or does not name it any more").await;
     drop(first);
     rig.restart().await;
     let _second = Captured::welcomed(&rig, &other, &[("web", IMAGE), ("cache", IMAGE)]).await;
@@ -176,7 +182,7 @@ async fn only_who_was_asked_answers(database: Database) {
     let mut forger = Captured::welcomed(&rig, &other, &[]).await;
     let agents = std::sync::Arc::clone(rig.app().shared().deployer.agents());
     let name = AgentName::parse("micro").unwrap();
-    let answer = tokio::spawn(async move { agents.ask(&name, AskedFor::Datasets, Duration::from_secs(20)).await });
+    let answer = tokio::spawn(async move { agents.ask(&name, AskedFor::Datasets, PATIENCE).await });
     let ask = asked.hear("ask").await["ask"].as_u64().unwrap();
     for number in 0..ask + 50 {
         forger.say(&json!({ "kind": "answer", "ask": number, "body": { "answer": "done", "message": "forged" } })).await;
@@ -363,7 +369,7 @@ async fn no_registry_of_an_agents_choice_is_called(database: Database) {
     let mut rig = rig;
     rig.restart().await;
     let accepted = async { listener.accept().await.map(drop) };
-    let (called, _) = tokio::join!(tokio::time::timeout(Duration::from_secs(20), accepted), async {
+    let (called, _) = tokio::join!(tokio::time::timeout(PATIENCE, accepted), async {
         Call::get("/api/v1/services/web/tags").by(rig.key()).open(&rig).await
     });
     assert!(called.is_ok());

@@ -162,8 +162,10 @@ async fn what_services_answer_is_understood_and_gives_no_credential_away() {
         assert_eq!(receiver.seen().met, notifiers.len(), "nothing is repeated or followed");
     }
     assert_eq!(receiver.calls().len(), 0);
-    // Nobody listens at this port.
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // Nobody listens at this port, nor will.
+    let kept = tokio::net::TcpSocket::new_v4().unwrap();
+    kept.bind(std::net::SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let closed = kept.local_addr().unwrap().port();
     for name in ["slack.url", "discord.url", "teams.url"] {
         let url = std::fs::read_to_string(dir.path().join(name)).unwrap();
         std::fs::write(dir.path().join(name), url.replace(&format!(":{}", receiver.port), &format!(":{closed}"))).unwrap();

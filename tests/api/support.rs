@@ -27,7 +27,7 @@ use crate::cluster::Cluster;
 pub(crate) use crate::cluster::Database;
 
 /// No wait of a test is longer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Makes of `async fn NAME(database: Database)` one test for each database.
 macro_rules! on_both {

@@ -284,7 +284,8 @@ async fn a_stream_ends_with_the_key_or_session_that_opened_it() {
     assert_eq!(sockets[2].rest().await.1, 4401);
     assert!(events.text().await.is_ok_and(|text| !text.contains("event: outcome")), "it ends, and does not look whole");
     assert!(text.text().await.is_err(), "a text that broke off");
-    assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
+    // Nobody waited for the look at the rights of all that comes every minute.
+    assert!(began.elapsed().as_secs() < 50, "{:?}", began.elapsed());
     drop(gate);
     assert_eq!(sockets[3].rest().await.1, 1000);
     rig.finish().await;
@@ -375,7 +376,7 @@ async fn a_silent_journal_shows_that_it_lives() {
     let mut socket = Socket::by(&rig, &rig.plan.keys[1], &id, 3).await;
     let mut seen = [false; 2];
     while seen != [true; 2] {
-        match tokio::time::timeout(PATIENCE, socket.0.next()).await.expect("a sign of life within 30 s").unwrap().unwrap() {
+        match tokio::time::timeout(PATIENCE, socket.0.next()).await.expect("a sign of life within a minute").unwrap().unwrap() {
             Message::Ping(_) => seen[0] = true,
             Message::Text(text) if text == "\n" => seen[1] = true,
             other => panic!("{other:?}"),
@@ -414,7 +415,8 @@ async fn a_reader_that_stalls_stalls_nobody() {
     while last < 10_000 {
         last = positions(&quick.next().await.unwrap()).last().copied().unwrap_or(last);
     }
-    assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
+    // Whoever waits for the one that stalls waits until that is cut, after a minute.
+    assert!(began.elapsed().as_secs() < 40, "{:?}", began.elapsed());
     // The stalled one loses its place: only the other follows still.
     let path = format!("/ws/deployments/{waiting}");
     until("the end of the stalled connection", async || stalled.write_all(&[0x89, 0x80, 0, 0, 0, 0]).await.err().map(drop)).await;

@@ -1,6 +1,7 @@
 //! A checkout that an app commits into while it is looked at, and a renewal beside one.
 
 use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
@@ -11,7 +12,7 @@ use crate::folder::damage;
 use crate::world::World;
 use crate::world::on_both_gits;
 
-/// This long an app commits in a tight loop.
+/// This long an app commits in a tight loop, or until that has come to something.
 const BUSY: Duration = Duration::from_secs(8);
 
 /// A git that, once, right after it was called with words like `after`, adds `late` in the checkout and runs each of
@@ -37,6 +38,7 @@ on_both_gits! {
     async fn a_busy_checkout_is_never_taken_for_damaged(world: World) {
         world.ready().await;
         let stop = AtomicBool::new(false);
+        let made = AtomicUsize::new(0);
         let (boots, commits) = std::thread::scope(|scope| {
             let app = scope.spawn(|| {
                 let mut commits = Vec::new();
@@ -44,13 +46,15 @@ on_both_gits! {
                     // A lock that somebody else holds is waited for, as an app does.
                     if world.try_run(&world.dir(), &["commit", "-q", "--allow-empty", "-m", "busy"]) {
                         commits.push(world.head());
+                        made.store(commits.len(), Ordering::Relaxed);
                     }
                 }
                 commits
             });
             let began = Instant::now();
             let (mut boots, mut wrong) = (0, None);
-            while began.elapsed() < BUSY && wrong.is_none() {
+            let is_enough = |boots: i32| began.elapsed() >= BUSY && boots > 3 && made.load(Ordering::Relaxed) > 10;
+            while !is_enough(boots) && began.elapsed() < BUSY * 10 && wrong.is_none() {
                 let ready = tokio::task::block_in_place(|| {
                     tokio::runtime::Handle::current().block_on(world.again().ready_beside(&world.cancel))
                 });

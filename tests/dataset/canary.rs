@@ -500,7 +500,7 @@ on_both_gits! {
                 let _ = world.data().reconcile(&world.cancel).await;
                 let _ = world.data().status(&world.cancel).await;
             };
-            let ended = tokio::time::timeout(Duration::from_secs(20), all).await;
+            let ended = tokio::time::timeout(Duration::from_mins(2), all).await;
             assert!(ended.is_ok(), "{name} held it up");
             let mut touched = trap.touched();
             // A file with a second name here is one of ours to read, for anybody who gave it that name could; it is not written.

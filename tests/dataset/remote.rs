@@ -166,7 +166,10 @@ on_both_gits! {
     async fn a_remote_that_is_not_there_or_no_repository_is_an_outcome(world: World) {
         world.ready().await;
         let head = world.head();
-        let closed = { let listener = TcpListener::bind("127.0.0.1:0").unwrap(); listener.local_addr().unwrap().port() };
+        // Nobody listens at this port, nor will.
+        let kept = tokio::net::TcpSocket::new_v4().unwrap();
+        kept.bind(std::net::SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let closed = kept.local_addr().unwrap().port();
         std::fs::create_dir(world.path("plain")).unwrap();
         for remote in [
             format!("http://127.0.0.1:{closed}/x.git"), format!("ssh://127.0.0.1:{closed}/x.git"), format!("file://{}", world.path("plain").display()),

@@ -1,5 +1,6 @@
 //! A remote over ssh, on a real OpenSSH server of the test's own.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Child;
 use std::process::Command;
@@ -11,6 +12,7 @@ use rustix::process::Pid;
 use rustix::process::Signal;
 use rustix::process::kill_process;
 use tagalong::model::Reconcile;
+use tokio::net::TcpSocket;
 
 use crate::world::World;
 use crate::world::on_both_gits;
@@ -19,6 +21,8 @@ use crate::world::on_both_gits;
 struct Sshd {
     child: Child,
     port: u16,
+    /// Nobody else is given the port while this is bound to it; it listens to nobody.
+    _kept: TcpSocket,
 }
 
 impl Drop for Sshd {
@@ -43,7 +47,10 @@ impl Sshd {
         }
         let public = |name: &str| std::fs::read_to_string(world.path(&format!("{name}.pub"))).unwrap();
         std::fs::write(world.path("authorized"), public("key")).unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let kept = TcpSocket::new_v4().unwrap();
+        kept.set_reuseaddr(true).unwrap();
+        kept.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let port = kept.local_addr().unwrap().port();
         std::fs::write(world.path("known"), format!("[127.0.0.1]:{port} {}", public("host"))).unwrap();
         let config = format!(
             "ListenAddress 127.0.0.1:{port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\nUsePAM no\n\
@@ -55,7 +62,7 @@ impl Sshd {
         let mut command = Command::new("/usr/sbin/sshd");
         command.args(["-D", "-e", "-f"]).arg(world.path("sshd.conf")).stdin(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().expect("sshd: install openssh-server (tests/rig/install.sh tests)");
-        let server = Self { child, port };
+        let server = Self { child, port, _kept: kept };
         crate::world::until("sshd takes connections", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()).await;
         server
     }

@@ -87,7 +87,7 @@ images() {
     (cd "$root" && tar --create tests/rig) | docker exec --interactive tagalong-fleet-bastion tar --extract --directory /root/clone
     printf 'version: 0.1\nstorage: {filesystem: {rootdirectory: /var/lib/registry}}\nhttp: {addr: ":5000"}\n' | put bastion /etc/registry.yml 644
     on bastion systemd-run --quiet --unit demo-registry docker-registry serve /etc/registry.yml
-    wait_for 20 "the registry" on bastion curl --silent --fail http://127.0.0.1:5000/v2/
+    wait_for 60 "the registry" on bastion curl --silent --fail http://127.0.0.1:5000/v2/
     on bastion env SITE_REPOSITORY=acme/web /root/clone/tests/rig/images.sh 5000 "$good" "$better" "$picky" "$slow=slow" "$last" | shown
 }
 
@@ -190,19 +190,28 @@ services() {
 }
 
 rome() {
+    local before
     heading "rome: an order over the bastion, and the line cut in the middle of it"
     tagalong deploy tool "$good" >"$state/log" 2>&1 || surprise "rome: $(tail -n 20 "$state/log")"
     serves rome "$good" || surprise "rome does not serve $good"
     tagalong deploy --no-wait tool "$slow" | shown
-    wait_for 30 "rome to work on it" on rome sh -c "docker ps | grep -q $slow"
+    wait_for 90 "rome to work on it" on rome sh -c "docker ps | grep -q $slow"
+    before=$(since rome)
     on bastion sh -c 'pkill -KILL -f "[s]shd: root"'
-    wait_for 10 "rome to be away" is_away rome
+    # It is dialled again so soon that nobody may see it away.
+    wait_for 60 "the line to rome to end" has_left rome "$before"
     wait_for 60 "rome to finish it" serves rome "$slow"
     wait_for 60 "the outcome" is_outcome tool live
     tell "the server on rome went on without ssh, and the next dial brought its outcome"
 }
 
-is_away() { [[ $(tagalong --json agent list | jq -r --arg name "$1" '.agents[], .hosts[] | select(.name == $name).state') == away ]]; }
+# since HOST: since when it is there, or away.
+since() { tagalong --json agent list | jq -r --arg name "$1" '.agents[], .hosts[] | select(.name == $name).since_ms'; }
+has_left() {
+    local now
+    now=$(since "$1")
+    [[ $now && $now != "$2" ]]
+}
 is_outcome() { [[ $(outcome "$1") == "$2" ]]; }
 
 line() {

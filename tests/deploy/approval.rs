@@ -200,7 +200,7 @@ impl Stage {
     /// The guards are asked about the order now. Whoever sent its codes has said by then when they are to be asked again.
     async fn asks_at_once(&self, id: &str) {
         let statement = format!("UPDATE deployments SET ask_next_ms = 0 WHERE id = '{id}' AND asked > 0 AND asker IS NULL");
-        for _ in 0..500 {
+        for _ in 0..6000 {
             let mut database = self.world.database().await;
             if sqlx::query(AssertSqlSafe(statement.clone())).execute(&mut database).await.expect("an answer").rows_affected() == 1 {
                 return;

@@ -21,7 +21,7 @@ pub(crate) enum Over {
 
 /// A control plane; it goes with this value.
 pub(crate) struct Control {
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     pub(crate) server: Server,
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn write_stdio(dir: &Path, agent: &Path, more: &str) {
         std::fs::create_dir(dir.join(folder)).expect("a folder");
     }
     let script = format!(
-        "#!/bin/sh\n[ -e {dir}/down ] && {{ echo 'No route to host' >&2; exit 255; }}\nenv > {dir}/ssh.env\necho $$ > {dir}/ssh.pid\n\
+        "#!/bin/sh\n[ -e {dir}/down ] && {{ echo 'No route to host' >&2; exit 255; }}\nenv > {dir}/ssh.env\necho $$ > {dir}/ssh.pid.new\nmv {dir}/ssh.pid.new {dir}/ssh.pid\n\
          exec {wire} {dir} {tagalong} agent --stdio --config {agent}\n",
         dir = dir.display(),
         wire = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/deploy/wire.py").display(),
@@ -61,7 +61,7 @@ impl Control {
         let dir = tempfile::Builder::new().prefix("tagalong-").tempdir().expect("a folder");
         write_stdio(dir.path(), agent, "");
         let server = Server::start(dir.path()).await;
-        Self { _dir: dir, server }
+        Self { dir, server }
     }
 
     /// One at which the host with the configuration `agent` is enrolled as micro; it dials when it is started the next time.
@@ -79,12 +79,22 @@ impl Control {
         tagalong(&["agent", "enrol", "--url", &url, "--code-file", &code.display().to_string()], agent);
         let own = std::fs::read_to_string(agent).expect("a file");
         std::fs::write(agent, format!("{own}[agent]\nname = \"micro\"\nurl = \"{url}\"\n")).expect("a file");
-        Self { _dir: dir, server }
+        Self { dir, server }
+    }
+
+    /// The host is not reached by a new line until [`Control::reaches_the_host`]: `agent --stdio` starts a server where none runs, and that
+    /// would have the data folder when the test's own is started again.
+    pub(crate) fn leaves_the_host(&self) {
+        std::fs::write(self.dir.path().join("down"), "").expect("a file");
+    }
+
+    pub(crate) fn reaches_the_host(&self) {
+        let _ = std::fs::remove_file(self.dir.path().join("down"));
     }
 
     /// Waits until it sees the service through its agent.
     pub(crate) async fn sees_the_host(&self) {
-        for _ in 0..300 {
+        for _ in 0..1200 {
             let (status, service) = self.server.get("/api/v1/services/web").await;
             if status == 200 && service["blocked"].is_null() {
                 return;

@@ -2,6 +2,8 @@
 //! plane believes; a stand-in for it starts `tagalong agent --stdio` of the world.
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 
 use serde_json::Value;
 use serde_json::json;
@@ -11,7 +13,6 @@ use crate::control::write_stdio;
 use crate::support::Server;
 use crate::support::host;
 use crate::support::until;
-use crate::support::until_some;
 use crate::world::Settings;
 use crate::world::World;
 
@@ -20,6 +21,8 @@ pub(crate) struct Fleet {
     pub(crate) world: World,
     dir: tempfile::TempDir,
     control: Option<Server>,
+    /// How often the agent had come when both sides were looked at last.
+    came: AtomicUsize,
 }
 
 impl Fleet {
@@ -27,7 +30,7 @@ impl Fleet {
         let world = World::new(settings).await;
         let dir = tempfile::Builder::new().prefix("tagalong-").tempdir().expect("a folder");
         write_stdio(dir.path(), &world.path("tagalong.toml"), service);
-        let mut fleet = Self { world, dir, control: None };
+        let mut fleet = Self { world, dir, control: None, came: AtomicUsize::new(0) };
         fleet.start_control().await;
         fleet.is_there().await;
         fleet
@@ -56,11 +59,30 @@ impl Fleet {
         self.control.take().expect("it runs").kill();
     }
 
+    /// Ends the agent's server by SIGKILL. No new line is made until [`Fleet::start_agent`]: `agent --stdio` starts a server where none runs,
+    /// and that would have the data folder by then.
+    pub(crate) fn kill_agent(&mut self) {
+        std::fs::write(self.path("down"), "").expect("a file");
+        self.world.kill();
+    }
+
+    /// The same by SIGTERM.
+    pub(crate) fn stop_agent(&mut self) {
+        std::fs::write(self.path("down"), "").expect("a file");
+        self.world.stop();
+    }
+
+    pub(crate) async fn start_agent(&mut self) {
+        self.world.start().await;
+        self.mend();
+    }
+
     /// The control plane sees the service through its agent.
     pub(crate) async fn is_there(&self) {
-        for _ in 0..300 {
+        for _ in 0..1200 {
             let (status, service) = self.control().get("/api/v1/services/web").await;
             if status == 200 && service["blocked"].is_null() {
+                self.came.store(self.times_here(), Ordering::Relaxed);
                 return;
             }
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -68,10 +90,17 @@ impl Fleet {
         panic!("the agent does not come: {}\n{}", self.control().log(), self.world.server().log());
     }
 
-    /// The same after one side was away, once the control plane has seen that.
+    /// How often the agent has come.
+    fn times_here(&self) -> usize {
+        self.control().log().matches("an agent is there").count()
+    }
+
+    /// The same after one side was away: by a line that was not there before, since the control plane may not have seen yet that the older
+    /// one has ended.
     pub(crate) async fn is_there_again(&self) {
+        let before = self.came.load(Ordering::Relaxed);
+        until("the agent comes again", || self.times_here() > before).await;
         self.is_there().await;
-        until_some("the line is served", || self.path("ssh.pid").exists().then_some(())).await;
     }
 
     /// What happens from now on to frames at this point, as `wire.py` says.
@@ -118,16 +147,19 @@ impl Fleet {
         for key in ["outcome", "why", "images", "verified", "ran_before", "tag", "guard"] {
             assert_eq!(there[key], here[key], "{key}: {there} {here}");
         }
-        let own = self.lines(&self.world.path("data/tagalong.db"), id, "run = 1").await;
+        let mut own = Vec::new();
         let mut copied = Vec::new();
-        for _ in 0..500 {
+        for _ in 0..3000 {
+            // Lines may follow an outcome.
+            own = self.lines(&self.world.path("data/tagalong.db"), id, "run = 1").await;
             copied = self.lines(&self.path("data/tagalong.db"), id, "run = 1").await;
-            if copied.len() >= own.len() {
+            if copied == own {
                 break;
             }
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
         assert_eq!(copied, own);
+        self.came.store(self.times_here(), Ordering::Relaxed);
         there
     }
 
@@ -251,7 +283,7 @@ async fn a_host_without_a_server_gets_one_that_goes_on_when_ssh_is_cut() {
     assert_eq!(fleet.control().outcome(&id).await["outcome"], "live", "{}", fleet.control().journal(&id).await);
     assert_eq!(served_by(&fleet.world).await, Some(apart));
     fleet.cut();
-    assert!(process::end(apart, std::time::Duration::from_secs(20)).await.expect("it is ours"));
+    assert!(process::end(apart, std::time::Duration::from_mins(1)).await.expect("it is ours"));
     fleet.world.start().await;
     fleet.mend();
     fleet.agreed(&id).await;
@@ -296,9 +328,9 @@ async fn an_agent_that_is_killed_at_a_step_goes_on_and_its_lines_stay_in_order()
         fleet.world.arm(point, "hang");
         let id = fleet.control().deploy(tag).await;
         fleet.world.reached(point).await;
-        fleet.world.kill();
+        fleet.kill_agent();
         fleet.world.disarm(point);
-        fleet.world.start().await;
+        fleet.start_agent().await;
         assert_eq!(fleet.agreed(&id).await["outcome"], "live", "{point}");
         assert_eq!(fleet.world.running(), tag);
         fleet.finish().await;
@@ -338,7 +370,7 @@ async fn what_somebody_orders_on_the_host_itself_is_told_with_its_lines() {
 }
 
 pub(crate) async fn until_known(fleet: &Fleet, id: &str) {
-    for _ in 0..1500 {
+    for _ in 0..6000 {
         if fleet.control().get(&format!("/api/v1/deployments/{id}")).await.0 == 200 {
             return;
         }

@@ -113,7 +113,7 @@ async fn datasets_of_agents_are_shown_with_their_host() {
     let head = git(&["-C", &path("work"), "rev-parse", "HEAD"]);
     until("the host has the data", || data.path().join("pages").exists()).await;
     let mut text = String::new();
-    for _ in 0..300 {
+    for _ in 0..1200 {
         text = tagalong(&["data", "status"], &fleet.path("tagalong.toml"));
         if text.contains(&head) {
             break;

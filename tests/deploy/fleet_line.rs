@@ -78,11 +78,11 @@ async fn both_sides_may_be_killed_at_every_point_of_an_order() {
                 fleet.kill_control();
             }
             if agent {
-                fleet.world.kill();
+                fleet.kill_agent();
             }
             fleet.leave_wire(point);
             if agent {
-                fleet.world.start().await;
+                fleet.start_agent().await;
             }
             if control {
                 fleet.start_control().await;

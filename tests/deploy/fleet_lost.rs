@@ -43,9 +43,9 @@ async fn a_control_plane_that_lost_its_store_is_told_everything_again() {
 async fn an_agent_that_lost_its_data_folder_goes_on_from_what_runs() {
     let mut fleet = Fleet::landed().await;
     let before = fleet.land("v2").await;
-    fleet.world.stop();
+    fleet.stop_agent();
     host("rm", &["-rf", &fleet.world.path("data").display().to_string()]);
-    fleet.world.start().await;
+    fleet.start_agent().await;
     fleet.is_there_again().await;
     // What the control plane knows of it stays, and what runs is not touched.
     assert_eq!((&fleet.control().show(&before).await["outcome"], fleet.world.running().as_str()), (&json!("live"), "v2"));
@@ -82,14 +82,14 @@ impl Drop for Disk {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_at_the_agent_loses_nothing_and_is_told() {
     let mut fleet = Fleet::landed().await;
-    fleet.world.stop();
+    fleet.stop_agent();
     let data = fleet.world.path("data");
     let path = data.display().to_string();
     host("sh", &["-c", &format!("mv {path} {path}.before && mkdir {path}")]);
     host("mount", &["-t", "tmpfs", "-o", "size=16m,mode=700", "tmpfs", &path]);
     let disk = Disk(data);
     host("sh", &["-c", &format!("cp -a {path}.before/. {path}/")]);
-    fleet.world.start().await;
+    fleet.start_agent().await;
     fleet.is_there_again().await;
     disk.fill();
     let id = fleet.control().deploy("v2").await;
@@ -120,7 +120,7 @@ async fn a_full_disk_at_the_agent_loses_nothing_and_is_told() {
 }
 
 async fn until_async(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    for _ in 0..300 {
+    for _ in 0..1200 {
         if holds().await {
             return;
         }

@@ -20,7 +20,7 @@ use crate::support::Server;
 /// How many rounds there are unless `ROUNDS` says otherwise.
 const ROUNDS: u64 = 4;
 /// Everything has ended so long after a round at the latest, or it never will.
-const CALM: Duration = Duration::from_mins(2);
+const CALM: Duration = Duration::from_mins(4);
 /// The points of a line, as `wire.py` knows them.
 const POINTS: [&str; 6] = ["down.order", "down.ack", "down.cancel", "up.accepted", "up.lines", "up.ended"];
 
@@ -81,10 +81,10 @@ impl Storm {
         match blow {
             Blow::Nothing => {}
             Blow::KillControl => self.fleet.kill_control(),
-            Blow::KillAgent => self.fleet.world.kill(),
+            Blow::KillAgent => self.fleet.kill_agent(),
             Blow::KillBoth => {
                 self.fleet.kill_control();
-                self.fleet.world.kill();
+                self.fleet.kill_agent();
             }
             Blow::Cut => self.fleet.cut(),
             Blow::Dark => self.fleet.at_wire("dark", "x"),
@@ -113,7 +113,7 @@ impl Storm {
             self.fleet.mend();
         }
         if matches!(blow, Blow::KillAgent | Blow::KillBoth) {
-            self.fleet.world.start().await;
+            self.fleet.start_agent().await;
         }
         if matches!(blow, Blow::KillControl | Blow::KillBoth) {
             self.fleet.start_control().await;
@@ -155,9 +155,22 @@ impl Storm {
                 assert_eq!(service["drift"], Value::Null, "{service}");
             }
         }
-        let (_, here) = self.fleet.world.server().get("/api/v1/services/web").await;
-        let (_, there) = self.fleet.control().get("/api/v1/services/web").await;
+        let here = seen(self.fleet.world.server()).await;
+        let there = seen(self.fleet.control()).await;
         assert_eq!((&here["live"]["id"], &here["pinned"]), (&there["live"]["id"], &there["pinned"]));
+    }
+}
+
+/// The service, once `server` sees what runs.
+async fn seen(server: &Server) -> Value {
+    let began = Instant::now();
+    loop {
+        let (_, service) = server.get("/api/v1/services/web").await;
+        if service["standing"]["word"] != "unknown" {
+            return service;
+        }
+        assert!(began.elapsed() < CALM, "what runs is not seen: {service}\n{}", server.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 

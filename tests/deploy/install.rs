@@ -9,8 +9,10 @@ use std::process::Output;
 use std::process::Stdio;
 
 use serde_json::Value;
+use tokio::net::TcpSocket;
 
 use crate::support::Server;
+use crate::support::kept_port;
 use crate::support::until;
 use crate::support::until_some;
 
@@ -23,6 +25,8 @@ const HOST: &str = "set -e; own=$1; mount -t tmpfs tmpfs $own; for dir in /etc /
 struct Sshd {
     child: Child,
     port: u16,
+    /// Nobody else is given the port while this is there.
+    _kept: TcpSocket,
 }
 
 impl Drop for Sshd {
@@ -47,7 +51,7 @@ fn keygen(file: &Path, passphrase: &str) {
 
 fn spawn(dir: &Path, name: &str, has_own_folders: bool) -> Sshd {
     let path = |file: &str| dir.join(file).display().to_string();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+    let (kept, port) = kept_port();
     let config = format!(
         "ListenAddress 127.0.0.1:{port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n\
          KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nLogLevel ERROR\n",
@@ -82,7 +86,7 @@ fn spawn(dir: &Path, name: &str, has_own_folders: bool) -> Sshd {
         command
     };
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    Sshd { child: child.expect("sshd: install openssh-server (tests/rig/install.sh tests)"), port }
+    Sshd { child: child.expect("sshd: install openssh-server (tests/rig/install.sh tests)"), port, _kept: kept }
 }
 
 impl Rig {
@@ -142,6 +146,17 @@ impl Rig {
     async fn url(&self) -> String {
         let address = || Some(self.control().log().rsplit_once("addresses=[")?.1.split_once(']')?.0.to_owned());
         format!("http://{}", until_some("its address", address).await)
+    }
+
+    /// Waits until the host's line is open: only then an upgrade waits for it to be open again.
+    async fn is_online(&self) {
+        for _ in 0..600 {
+            if self.control().get("/api/v1/agents").await.1["agents"][0]["state"] == "online" {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+        panic!("the host does not come: {}", self.control().log());
     }
 
     /// What the command line on the control plane's host says.
@@ -332,6 +347,7 @@ async fn an_upgrade_that_does_not_hold_is_taken_back() {
     assert_eq!((ran.status.code(), &kept["upgrade"]["outcome"]), (Some(1), &"kept".into()), "{kept}");
     assert_eq!(rig.on_host("sha256sum < /usr/local/bin/tagalong"), rig.on_host(&format!("sha256sum < {own}")));
     assert_ne!(rig.on_host_now(), before, "the server was restarted");
+    rig.is_online().await;
     // The same version, in another binary; then another one while the control plane is away.
     let second = binary("second", &[&whole[..], b"second"].concat());
     let upgraded = rig.done(&["agent", "upgrade", "edge", "--binary", &second]);

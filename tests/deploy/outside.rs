@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::json;
@@ -48,6 +49,8 @@ impl Request {
 pub(crate) struct Http {
     pub(crate) port: u16,
     ended: Arc<AtomicBool>,
+    /// The thread that has the port.
+    listening: Option<JoinHandle<()>>,
 }
 
 impl Http {
@@ -57,7 +60,7 @@ impl Http {
         let port = listener.local_addr().expect("an address").port();
         let ended = Arc::new(AtomicBool::new(false));
         let (answer, is_over) = (Arc::new(answer), Arc::clone(&ended));
-        std::thread::spawn(move || {
+        let listening = std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 if is_over.load(Ordering::SeqCst) {
                     return;
@@ -66,15 +69,19 @@ impl Http {
                 std::thread::spawn(move || talk(&stream, &*answer));
             }
         });
-        Self { port, ended }
+        Self { port, ended, listening: Some(listening) }
     }
 }
 
 impl Drop for Http {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::SeqCst);
-        // Wakes the listening thread, which then closes the port.
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        // Wakes the listening thread, which then closes the port: it is closed when this returns.
+        if TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+            && let Some(listening) = self.listening.take()
+        {
+            let _ = listening.join();
+        }
     }
 }
 

@@ -91,7 +91,7 @@ async fn what_becomes_of_orders_stands_at_github(database: Database) {
 
 /// Nothing is owed to the forge any more.
 async fn is_settled(world: &World) {
-    for _ in 0..1500 {
+    for _ in 0..6000 {
         if world.server().get("/api/v1/services/web").await.1["owed"].is_null() {
             return;
         }
@@ -245,7 +245,7 @@ async fn what_a_forge_has_refused_arrives_when_it_is_allowed_again() {
 
 /// Waits until the forge has refused it once more.
 async fn until_some_try(world: &World, id: &str, tries: Option<i64>) {
-    for _ in 0..1500 {
+    for _ in 0..6000 {
         if refused(world, id).await["tries"].as_i64() > tries {
             return;
         }
@@ -256,7 +256,7 @@ async fn until_some_try(world: &World, id: &str, tries: Option<i64>) {
 
 /// What is owed of the end of a deployment, when the forge has refused it.
 async fn refused(world: &World, id: &str) -> Value {
-    for _ in 0..1500 {
+    for _ in 0..6000 {
         let (_, service) = world.server().get("/api/v1/services/web").await;
         let is_it = |one: &&Value| one["deployment"] == id && one["what"] == "status ended" && one["refused_ms"].is_i64();
         if let Some(one) = service["owed"].as_array().into_iter().flatten().find(is_it) {

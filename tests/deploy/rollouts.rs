@@ -18,7 +18,8 @@ use crate::world::World;
 
 /// The stand-in for ssh: the last argument is the configuration of the host.
 const SSH: &str = "#!/bin/sh\nfor last; do :; done\nhome=$(dirname \"$last\")\n\
-    [ -e \"$home/line.down\" ] && { echo 'No route to host' >&2; exit 255; }\necho $$ > \"$home/ssh.pid\"\n\
+    [ -e \"$home/line.down\" ] && { echo 'No route to host' >&2; exit 255; }\necho $$ > \"$home/ssh.pid.new\"\n\
+    mv \"$home/ssh.pid.new\" \"$home/ssh.pid\"\n\
     while [ \"$1\" != -- ]; do shift; done\nshift\nexec \"$@\"\n";
 
 /// The names of the hosts, by their numbers.
@@ -91,7 +92,7 @@ impl Fleet {
 
     /// The control plane sees the service through all agents.
     async fn are_there(&self) {
-        for _ in 0..600 {
+        for _ in 0..1200 {
             let (status, service) = self.control().get("/api/v1/services/web").await;
             if status == 200 && service["blocked"].is_null() {
                 return;
@@ -101,15 +102,39 @@ impl Fleet {
         panic!("the agents do not come: {}", self.control().log());
     }
 
+    /// The service once it stands like that; its hosts are asked, and one may be busy.
+    async fn stands(&self, word: &str) -> Value {
+        let mut service = Value::Null;
+        for _ in 0..1200 {
+            service = self.control().get("/api/v1/services/web").await.1;
+            if service["standing"]["word"] == word {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        service
+    }
+
     /// The line to a host is down from now on.
     fn cut(&self, at: usize) {
         std::fs::write(self.hosts[at].path("line.down"), "").expect("a file");
         let pid = std::fs::read_to_string(self.hosts[at].path("ssh.pid")).expect("a pid");
-        host("kill", &["-KILL", pid.trim()]);
+        // It may have ended by itself just now.
+        host("sh", &["-c", &format!("kill -KILL {} || true", pid.trim())]);
     }
 
     fn mend(&self, at: usize) {
         std::fs::remove_file(self.hosts[at].path("line.down")).expect("a file");
+    }
+
+    /// An agent's server is killed while it waits at `point`, and started again. Meanwhile no line to it is made: `agent --stdio` starts a
+    /// server where none runs, and that would have the data folder.
+    async fn restart_agent(&mut self, at: usize, point: &str) {
+        std::fs::write(self.hosts[at].path("line.down"), "").expect("a file");
+        self.hosts[at].kill();
+        self.hosts[at].disarm(point);
+        self.hosts[at].start().await;
+        self.mend(at);
     }
 
     /// The control plane knows that an agent is away.
@@ -279,7 +304,7 @@ async fn hosts_keep_a_release_where_that_is_asked_for_and_the_outcome_says_which
         assert!(why.contains(words), "{words}: {why}");
     }
     assert_eq!(fleet.running(), ["v2", "v1", "v1"]);
-    let (_, service) = fleet.control().get("/api/v1/services/web").await;
+    let service = fleet.stands("drift").await;
     assert_eq!(service["standing"]["word"], "drift", "{service}");
     let why = service["standing"]["why"].as_str().expect("a reason");
     assert!(why.contains("micro has v2, macro has v1, third has v1"), "{why}");
@@ -374,7 +399,7 @@ async fn a_dry_run_asks_every_host_and_changes_none() {
 /// Before the rollout, a host that is away is waited for; in the middle of it too, as long as `max_wait_s` says.
 #[tokio::test]
 async fn a_host_that_is_away_is_waited_for_and_then_counts_as_one_that_does_not_hold() {
-    let fleet = Fleet::landed(2, "max_wait_s = 20\n", Database::Sqlite).await;
+    let fleet = Fleet::landed(2, "max_wait_s = 30\n", Database::Sqlite).await;
     fleet.cut(1);
     fleet.until_away("macro").await;
     let id = fleet.control().deploy("v2").await;
@@ -396,7 +421,7 @@ async fn a_host_that_is_away_is_waited_for_and_then_counts_as_one_that_does_not_
     fleet.hosts[0].disarm("up@v3");
     let ended = fleet.outcome(&id).await;
     assert_eq!(ended["outcome"], "rolled_back", "{ended}\n{}", fleet.control().journal(&id).await);
-    assert!(ended["why"].as_str().is_some_and(|why| why.contains("away for") && why.contains("max_wait_s = 20")), "{ended}");
+    assert!(ended["why"].as_str().is_some_and(|why| why.contains("away for") && why.contains("max_wait_s = 30")), "{ended}");
     assert_eq!(fleet.running(), ["v2", "v2"]);
     assert_eq!(fleet.hosts[1].server().get(&format!("/api/v1/deployments/{id}")).await.0, 404);
     fleet.mend(1);
@@ -432,8 +457,8 @@ async fn a_rollout_survives_its_control_plane(database: Database) {
     // While the first is brought back.
     fleet.hosts[1].arm("page@v5", "fail");
     fleet.hosts[0].arm("up@v4", "hang");
-    let id = fleet.control().deploy("v5").await;
     fleet.hosts[0].forget("up@v4");
+    let id = fleet.control().deploy("v5").await;
     fleet.hosts[0].reached("up@v4").await;
     fleet.restart_control().await;
     fleet.hosts[0].disarm("up@v4");
@@ -472,14 +497,7 @@ async fn adoption_repair_and_what_one_host_does_by_itself() {
     assert_eq!(fleet.hosts[1].containers()["web"]["state"], "running");
     // One host deploys by itself.
     fleet.hosts[1].land("v2").await;
-    let mut service = json!({});
-    for _ in 0..600 {
-        service = fleet.control().get("/api/v1/services/web").await.1;
-        if service["standing"]["word"] == "drift" {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let service = fleet.stands("drift").await;
     assert!(service["standing"]["why"].as_str().is_some_and(|why| why.contains("micro has v1, macro has v2")), "{service}");
     assert_eq!(service["live"]["tag"], "v1", "{service}");
     // Both get what was live on all of them.
@@ -499,18 +517,14 @@ async fn an_agent_that_is_killed_goes_on_with_its_part() {
     let id = fleet.control().deploy("v2").await;
     for point in ["pull@v2", "up@v2"] {
         fleet.hosts[1].reached(point).await;
-        fleet.hosts[1].kill();
-        fleet.hosts[1].disarm(point);
-        fleet.hosts[1].start().await;
+        fleet.restart_agent(1, point).await;
     }
     assert_eq!(fleet.outcome(&id).await["outcome"], "live", "{}", fleet.control().journal(&id).await);
     fleet.hosts[1].arm("page@v3", "fail");
     fleet.hosts[0].arm("up@v2", "hang");
     let id = fleet.control().deploy("v3").await;
     fleet.hosts[0].reached("up@v2").await;
-    fleet.hosts[0].kill();
-    fleet.hosts[0].disarm("up@v2");
-    fleet.hosts[0].start().await;
+    fleet.restart_agent(0, "up@v2").await;
     assert_eq!(fleet.outcome(&id).await["outcome"], "rolled_back", "{}", fleet.control().journal(&id).await);
     assert_eq!(fleet.running(), ["v2", "v2"]);
     fleet.finish().await;
@@ -524,7 +538,7 @@ async fn a_host_that_nobody_knows_and_one_that_is_not_named_are_said_by_name() {
     let with = async |hosts: &str, words: &str| {
         std::fs::write(&file, text.replace("hosts = [\"micro\", \"macro\"]", hosts)).expect("a file");
         host("kill", &["-HUP", &fleet.control().pid().to_string()]);
-        for _ in 0..200 {
+        for _ in 0..2400 {
             let (_, agents) = fleet.control().get("/api/v1/agents").await;
             if agents["problems"].as_array().is_some_and(|all| all.iter().any(|one| one == words)) {
                 return;

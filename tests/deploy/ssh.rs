@@ -6,8 +6,10 @@ use std::process::Command;
 use std::process::Stdio;
 
 use serde_json::json;
+use tokio::net::TcpSocket;
 
 use crate::files::Remote;
+use crate::support::kept_port;
 use crate::support::until;
 use crate::world::Settings;
 use crate::world::World;
@@ -16,6 +18,8 @@ use crate::world::World;
 struct Sshd {
     child: Child,
     port: u16,
+    /// Nobody else is given the port while this is there.
+    _kept: TcpSocket,
     dir: tempfile::TempDir,
 }
 
@@ -41,7 +45,7 @@ impl Sshd {
             keygen(&path(name));
         }
         let public = |name: &str| std::fs::read_to_string(path(&format!("{name}.pub"))).expect("a key");
-        let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+        let (kept, port) = kept_port();
         for (file, text) in [
             ("authorized", public("key")),
             ("known", format!("[127.0.0.1]:{port} {}", public("host"))),
@@ -60,7 +64,7 @@ impl Sshd {
         let mut command = Command::new("/usr/sbin/sshd");
         command.args(["-D", "-e", "-f"]).arg(path("sshd.conf")).stdin(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().expect("sshd: install openssh-server (tests/rig/install.sh tests)");
-        Self { child, port, dir }
+        Self { child, port, _kept: kept, dir }
     }
 
     fn path(&self, name: &str) -> String {

@@ -1,6 +1,8 @@
 //! The program under test as a child process, how it is called, and how things are waited for.
 
 use std::fs::File;
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Child;
@@ -11,9 +13,12 @@ use std::time::Instant;
 
 use serde_json::Value;
 use serde_json::json;
+use tokio::net::TcpSocket;
 
 /// Longer than anything takes here that will happen at all.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(2);
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_mins(1);
 
 /// Waits until `look` sees something.
 pub(crate) async fn until_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
@@ -37,6 +42,16 @@ pub(crate) fn host(program: &str, args: &[&str]) -> String {
     let ran = Command::new(program).args(args).stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{program}: {error}"));
     assert!(ran.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&ran.stderr));
     String::from_utf8_lossy(&ran.stdout).trim().to_owned()
+}
+
+/// A port of loopback for a server that says, as sshd does, that it may be bound to although it was in use: nobody else is given it as long
+/// as the socket is there, which listens to nobody.
+pub(crate) fn kept_port() -> (TcpSocket, u16) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_reuseaddr(true).expect("an option");
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
+    let port = socket.local_addr().expect("an address").port();
+    (socket, port)
 }
 
 /// `tagalong serve` over `DIR/tagalong.toml`, listening at the socket `DIR/s`; it is killed with this value.
@@ -83,14 +98,15 @@ impl Server {
         let http = reqwest::Client::builder()
             .unix_socket(socket.clone())
             .pool_idle_timeout(tagalong::api::IDLE_CONNECTION / 2)
-            .timeout(PATIENCE)
+            .timeout(ANSWER)
             .build()
             .expect("a client");
         let mut server = Self { child, http, log };
         until("tagalong listens", || {
             let ended = server.child.try_wait().expect("a child");
             assert!(ended.is_none(), "tagalong ended at once: {}", server.log());
-            socket.exists()
+            // The file is there a moment before the server listens.
+            UnixStream::connect(&socket).is_ok()
         })
         .await;
         server

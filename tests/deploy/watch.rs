@@ -15,7 +15,7 @@ use crate::world::Settings;
 use crate::world::World;
 
 /// Longer than anything takes here that will happen at all.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 fn watched(watch: &str) -> Settings {
     Settings { service: format!("[service.web.watch]\n{watch}\n"), ..Settings::default() }
@@ -171,7 +171,7 @@ async fn a_watch_outlives_its_server() {
     let mut world = World::landed(&watched("watch_s = 600\nevery_s = 1")).await;
     let second = world.land("v2").await;
     world.arm("page@v2", "fail");
-    when(world.server(), "a bad look", |shown| shown["watch"]["bad"] == 1).await;
+    until_bad(&world, &second).await;
     world.kill();
     world.start().await;
     let back = went_back(world.server(), &second).await;
@@ -197,6 +197,21 @@ async fn finish(mut world: World) {
         .expect("an answer");
     world.start().await;
     world.finish().await;
+}
+
+/// Waits until the release was seen bad. It may have been gone back from by then: that is asked of the record, which keeps it.
+async fn until_bad(world: &World, id: &str) {
+    use sqlx::Row as _;
+    let began = Instant::now();
+    let sql = "SELECT COUNT(*) FROM watches WHERE id = $1 AND (bad > 0 OR state <> 'watching')";
+    loop {
+        let row = sqlx::query(sql).bind(id).fetch_one(&mut world.database().await).await.expect("an answer");
+        if row.get::<i64, _>(0) > 0 {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "{}", world.server().log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 async fn state(world: &World, id: &str) -> String {

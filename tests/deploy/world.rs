@@ -36,7 +36,7 @@ const SECRET: &str = "hunter2-and-some-more";
 /// The configuration of a world.
 #[derive(Clone)]
 pub(crate) struct Settings {
-    /// A step that gets a deadline of three seconds; the others have plenty of time.
+    /// A step that gets a deadline of six seconds; the others have plenty of time.
     pub(crate) hurried: &'static str,
     /// Lines of `[service.web]`.
     pub(crate) service: String,
@@ -152,6 +152,7 @@ impl World {
     /// Starts tagalong.
     pub(crate) async fn start(&mut self) {
         self.server = Some(Server::start(self.dir.path()).await);
+        self.control.iter().for_each(Control::reaches_the_host);
     }
 
     /// Starts tagalong again, where it may have so many files open and no more.
@@ -162,11 +163,13 @@ impl World {
 
     /// Ends tagalong by SIGKILL.
     pub(crate) fn kill(&mut self) {
+        self.control.iter().for_each(Control::leaves_the_host);
         self.server.take().expect("the server runs").kill();
     }
 
     /// Ends tagalong by SIGTERM.
     pub(crate) fn stop(&mut self) {
+        self.control.iter().for_each(Control::leaves_the_host);
         self.server.take().expect("the server runs").stop();
     }
 
@@ -185,7 +188,7 @@ impl World {
         outside::push(&self.shelf, tag, labels);
         let known: BTreeMap<String, String> = self.shelf.lock().unwrap().iter().map(|(tag, it)| (tag.clone(), it.digest.clone())).collect();
         for file in ["world/registry.json", "world/all.json"] {
-            std::fs::write(self.path(file), json!(known).to_string()).expect("a file");
+            self.replace(file, &json!(known).to_string());
         }
     }
 
@@ -250,21 +253,54 @@ impl World {
         until(&format!("{point} is reached"), || self.was_met(point)).await;
     }
 
-    /// Docker is away, and who was listening to its events has lost the line, as it happens with a real daemon before that is back.
+    /// Docker is away, and who was listening to its events or waited at a point has lost the line, as it happens with a real daemon
+    /// before that is back.
     pub(crate) async fn loses_docker(&self) {
         self.forget("events");
         self.arm("daemon", "fail");
         self.reached("events").await;
+        until("whoever waited has lost the line", || !self.waits_at_a_point()).await;
+    }
+
+    /// Whether a docker that has met a fault is still there.
+    fn waits_at_a_point(&self) -> bool {
+        let docker = self.path("docker").display().to_string();
+        let is_there = |process: &str| {
+            std::fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(&docker))
+        };
+        let points = std::fs::read_dir(self.path("world/reached")).expect("a folder");
+        // Reading the compose files needs no daemon.
+        points
+            .flatten()
+            .filter(|point| point.file_name() != "config")
+            .any(|point| std::fs::read_to_string(point.path()).is_ok_and(|process| is_there(process.trim())))
     }
 
     /// The image of `tag`, which is there, goes from the host, as if nothing used it.
     pub(crate) fn prune(&self, tag: &str) {
+        let digest = self.digest(tag);
+        self.change(|state| {
+            let images = state["images"].as_array_mut().expect("a list");
+            let before = images.len();
+            images.retain(|image| !image.to_string().contains(&digest));
+            assert_eq!(images.len(), before - 1, "{images:?}");
+        });
+    }
+
+    /// What a file of the stand-ins holds from now on: whoever reads it meanwhile finds the old text or the new one, and no half.
+    fn replace(&self, name: &str, text: &str) {
+        let fresh = self.path("world/replaced");
+        std::fs::write(&fresh, text).expect("a file");
+        std::fs::rename(fresh, self.path(name)).expect("a file");
+    }
+
+    /// Changes what is up and which images are there, while no stand-in does.
+    pub(crate) fn change(&self, how: impl FnOnce(&mut Value)) {
+        let lock = File::options().create(true).append(true).open(self.path("world/lock")).expect("a file");
+        lock.lock().expect("the lock");
         let mut state = self.state();
-        let images = state["images"].as_array_mut().expect("a list");
-        let before = images.len();
-        images.retain(|image| !image.to_string().contains(&self.digest(tag)));
-        assert_eq!(images.len(), before - 1, "{images:?}");
-        std::fs::write(self.path("world/state.json"), state.to_string()).expect("a file");
+        how(&mut state);
+        self.replace("world/state.json", &state.to_string());
     }
 
     /// Every container with its id, start time and image id, by service.
@@ -280,10 +316,12 @@ impl World {
 
     /// The tag whose content the web container runs; "nothing" where there is none.
     pub(crate) fn running(&self) -> String {
-        let Some(web) = self.containers().remove("web") else { return "nothing".to_owned() };
+        // Both of one look: a stand-in may be changing them.
         let state = self.state();
-        let image =
-            state["images"].as_array().expect("a list").iter().find(|image| image["id"] == web["image_id"]).expect("its image").clone();
+        let containers = state["containers"].as_array().expect("a list");
+        let Some(web) = containers.iter().rfind(|one| one["service"] == "web") else { return "nothing".to_owned() };
+        let images = state["images"].as_array().expect("a list");
+        let image = images.iter().find(|image| image["id"] == web["image_id"]).expect("its image");
         let shelf = self.shelf.lock().unwrap();
         let is_it = |digest: &str| image["digests"].to_string().contains(digest);
         shelf.iter().find(|(_, pushed)| is_it(&pushed.digest)).map_or_else(|| "unknown".to_owned(), |(tag, _)| tag.clone())
@@ -295,20 +333,18 @@ impl World {
 
     /// As Docker leaves a container that it has ended with itself, where nothing says that it is to be started again.
     pub(crate) fn end_web(&self) {
-        let mut state = self.state();
-        for one in state["containers"].as_array_mut().expect("a list") {
-            if one["service"] == "web" {
-                one["state"] = json!("exited");
+        self.change(|state| {
+            for one in state["containers"].as_array_mut().expect("a list") {
+                if one["service"] == "web" {
+                    one["state"] = json!("exited");
+                }
             }
-        }
-        std::fs::write(self.path("world/state.json"), state.to_string()).expect("a file");
+        });
     }
 
     /// As Docker leaves a network now and then, when its disk was full while a container of that name stopped.
     pub(crate) fn leave_endpoint(&self, name: &str) {
-        let mut state = self.state();
-        state["endpoints"] = json!([name]);
-        std::fs::write(self.path("world/state.json"), state.to_string()).expect("a file");
+        self.change(|state| state["endpoints"] = json!([name]));
     }
 
     /// `.env` as it is when `tag` is pinned.
@@ -442,7 +478,7 @@ fn page(world: &Path, request: &Request) -> Answer {
 }
 
 fn config(root: &Path, repository: &str, page: u16, settings: &Settings) -> String {
-    let limit = |step: &str, plenty: &str| if settings.hurried == step { "3".to_owned() } else { plenty.to_owned() };
+    let limit = |step: &str, plenty: &str| if settings.hurried == step { "6".to_owned() } else { plenty.to_owned() };
     let docker = root.join("docker");
     let mut text = format!(
         r#"version = 1
@@ -486,7 +522,7 @@ deadline_s = {health}
         );
     }
     if settings.is_smoked {
-        let timeout = if settings.hurried == "smoke" { "3" } else { "30" };
+        let timeout = if settings.hurried == "smoke" { "6" } else { "30" };
         let _ = write!(
             text,
             "[service.web.smoke]\nurl = \"http://127.0.0.1:{page}/\"\nwithin_s = 0.2\ntimeout_s = {timeout}\nuser = \"staging\"\n\

@@ -18,9 +18,15 @@ use crate::support::until;
 
 const PEER_SECRET: &str = "whsec_c2l4dGVlbiBieXRlcyBhbmQgbW9yZSBvZiB0aGVt";
 
-/// A free port, kept for a server that comes and goes.
+/// A free port, kept for a server that comes and goes: while this process lives, nobody else is given it.
 fn port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(std::net::SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    // It is bound and listens to nobody, so a server may still bind to the port and listen.
+    std::mem::forget(socket);
+    port
 }
 
 /// A pod that may be called by its peers.

@@ -44,7 +44,7 @@ try {
     return answer.result.value === undefined ? undefined : JSON.parse(answer.result.value);
   };
   const until = async (what, expression) => {
-    for (const end = Date.now() + 20000; Date.now() < end; await pause(50)) if (await evaluate(expression)) return;
+    for (const end = Date.now() + 60000; Date.now() < end; await pause(50)) if (await evaluate(expression)) return;
     throw new Error(`waited too long for ${what}`);
   };
   const shows = (position) => until(`line ${position}`, `window.seen().includes(${position})`);

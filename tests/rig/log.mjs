@@ -50,6 +50,7 @@ const flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-ru
 const browser = await chromium.launchPersistentContext(profile, {
   executablePath: "/usr/bin/chromium", headless: true, args: flags, viewport: { width: 1200, height: 900 }, timezoneId: "Europe/Berlin", locale: "de-DE",
 });
+browser.setDefaultTimeout(60000);
 await browser.addInitScript(inPage);
 await browser.addCookies([{ ...told.cookie, url: told.url }]);
 
@@ -67,6 +68,16 @@ const closed = async (page) => {
   await page.close();
 };
 const shows = (page, position) => page.waitForFunction((wanted) => window.seen().includes(wanted), position);
+// Nothing that was asked for is on its way any more: the same place is seen again and again.
+const still = async (page) => {
+  await page.evaluate(() => { window.stood = null; });
+  await page.waitForFunction(() => {
+    const place = JSON.stringify([window.seen()[0], document.getElementById("log-box").scrollTop]);
+    window.stood = window.stood?.place === place ? { place, times: window.stood.times + 1 } : { place, times: 0 };
+    return window.stood.times >= 4;
+  }, null, { polling: 100 });
+};
+const top = (page) => page.evaluate(() => document.getElementById("log-box").scrollTop);
 const wheel = async (page, y) => { await page.mouse.move(600, 600); await page.mouse.wheel(0, y); };
 const isGapless = (all) => all.every((position, at) => at === 0 || position === all[at - 1] + 1);
 
@@ -148,8 +159,10 @@ const tests = {
     await shows(page, await write(3000));
     same("the selection", await page.evaluate(() => String(getSelection())), chosen);
     await page.evaluate(() => getSelection().removeAllRanges());
+    const bottom = await top(page);
     await wheel(page, -3000);
-    await page.waitForTimeout(300);
+    await page.waitForFunction((from) => document.getElementById("log-box").scrollTop < from - 100, bottom);
+    await still(page);
     const before = await page.evaluate(() => [window.seen()[0], document.getElementById("log-box").scrollTop]);
     const last = await write(1234);
     const more = page.locator("#log-more");
@@ -196,20 +209,20 @@ const tests = {
   async "wrapping keeps the place, on a phone too"() {
     const page = await opened(told.ended, "#L20000");
     await shows(page, 20000);
-    await page.waitForTimeout(300);
-    const top = await page.evaluate(() => window.seen()[0]);
+    await still(page);
+    const first = await page.evaluate(() => window.seen()[0]);
     const wrap = page.locator("#log-wrap");
     for (const pressed of ["false", "true"]) {
       await wrap.click();
       same("the mode", await wrap.getAttribute("aria-pressed"), pressed);
-      await page.waitForTimeout(200);
-      holds("the place", Math.abs(await page.evaluate(() => window.seen()[0]) - top) <= 1);
+      await still(page);
+      holds("the place", Math.abs(await page.evaluate(() => window.seen()[0]) - first) <= 1);
     }
     await page.setViewportSize({ width: 380, height: 700 });
-    await page.waitForTimeout(400);
+    await still(page);
     holds("no line is missing", isGapless(await page.evaluate(() => window.seen())));
     holds("the page is not wider than the screen", await page.evaluate(() => document.documentElement.scrollWidth <= 380));
-    holds("the place", Math.abs(await page.evaluate(() => window.seen()[0]) - top) <= 2, [top, await page.evaluate(() => window.seen()[0])]);
+    holds("the place", Math.abs(await page.evaluate(() => window.seen()[0]) - first) <= 2, [first, await page.evaluate(() => window.seen()[0])]);
     await closed(page);
   },
   async "without script the last lines are there, and a link to all"() {

@@ -34,6 +34,7 @@ const inPage = () => {
 };
 const context = async (more = {}) => {
   const made = await browser.newContext({ viewport: { width: 1200, height: 900 }, timezoneId: "Europe/Berlin", locale: "de-DE", ...more });
+  made.setDefaultTimeout(60000);
   await made.addInitScript(inPage);
   return made;
 };
@@ -120,7 +121,7 @@ const tests = {
     await page.keyboard.press("End");
     await page.waitForFunction(() => { const box = document.getElementById("log-box"); return box.scrollTop + box.clientHeight > box.scrollHeight - 30; });
     await ask("go");
-    await page.waitForFunction(() => document.querySelector("#head .pill").textContent === "failed", null, { timeout: 20000 });
+    await page.waitForFunction(() => document.querySelector("#head .pill").textContent === "failed", null, { timeout: 60000 });
     // Back to the release before.
     await page.goto(`${told.url}/services/db`);
     await tab(page, "Roll back…", link("/services/db/rollback"));
@@ -250,7 +251,7 @@ const tests = {
     const page = await watched(of);
     await page.goto(`${told.url}/`);
     await ask("expire");
-    await page.waitForURL((url) => url.pathname === "/login", { timeout: 20000 });
+    await page.waitForURL((url) => url.pathname === "/login", { timeout: 60000 });
     await of.close();
   },
 };

@@ -127,8 +127,7 @@ async fn ask(url: &url::Url, ca_file: Option<&Path>, code: &EnrolmentCode, mine:
         let problem: Result<api::Problem, _> = serde_json::from_str(&text);
         anyhow::bail!(problem.map_or_else(|_| format!("{url} answered {status}."), |problem| problem.detail));
     }
-    let enrolled: api::Enrolled =
-        serde_json::from_str(&text).with_context(|| format!("{url} gave an answer that is none of a control plane"))?;
+    let enrolled: api::Enrolled = serde_json::from_str(&text).with_context(|| format!("{url} did not answer as a control plane does"))?;
     anyhow::ensure!(
         code.is_for(&enrolled.control) && showing.is_answer(&enrolled.name, &enrolled.control, &enrolled.proof),
         "The server at {url} is not the control plane that made this code, or somebody is between the two; nothing was changed here."

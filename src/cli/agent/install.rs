@@ -189,12 +189,7 @@ pub(super) async fn said_hello(client: &Client, remote: &Remote, before: Option<
             return Ok(version);
         }
         if Instant::now() >= until {
-            anyhow::bail!(
-                "The agent {} has not said hello within {} s. {}",
-                remote.name,
-                HELLO.as_secs(),
-                why_silent(client, remote).await
-            );
+            anyhow::bail!("The agent {} has not connected within {} s. {}", remote.name, HELLO.as_secs(), why_silent(client, remote).await);
         }
         tokio::time::sleep(LOOK).await;
     }
@@ -221,7 +216,7 @@ fn show(output: &Output, remote: &Remote, changed: &[String], version: &str) {
         output.say(&format!("  {change}"));
     }
     let nothing = if changed.is_empty() { "; nothing was changed" } else { "" };
-    output.say(&format!("{} {} is there, with tagalong {version}{nothing}", output.paint(Tone::Good, "✓"), remote.name));
+    output.say(&format!("{} {} is connected, with tagalong {version}{nothing}", output.paint(Tone::Good, "✓"), remote.name));
 }
 
 /// The host's own doctor. What it finds is shown, and is no failure of the installation.

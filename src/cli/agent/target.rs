@@ -24,19 +24,19 @@ pub(super) struct Target {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Way {
-    /// Connect over this host [default: jump of the host in the configuration]
+    /// Connect over this jump host [default: jump of the host in the configuration]
     #[arg(long, value_name = "USER@BASTION")]
     jump: Option<String>,
     /// The private key for the host [default: `identity_file` in the configuration, or what ssh finds by itself]
     #[arg(long, value_name = "FILE")]
     identity: Option<PathBuf>,
-    /// The private key for the host in between
+    /// The private key for the jump host
     #[arg(long, value_name = "FILE")]
     jump_identity: Option<PathBuf>,
     /// The port of the host's ssh server
     #[arg(long, default_value_t = 22)]
     port: u16,
-    /// The port of the ssh server of the host in between
+    /// The port of the jump host's ssh server
     #[arg(long, default_value_t = 22)]
     jump_port: u16,
     /// Trust a host key that the configuration does not have, and print it

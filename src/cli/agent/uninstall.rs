@@ -59,6 +59,6 @@ pub(super) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
         output.say(&format!("  {change}"));
     }
     let what = if changed.is_empty() { "had no agent; nothing was changed" } else { "is no agent any more" };
-    output.say(&format!("{} {what}. Its stacks run on; /etc/tagalong and its data folder stay there.", remote.name));
+    output.say(&format!("{} {what}. Its stacks keep running; /etc/tagalong and its data folder stay there.", remote.name));
     Ok(0)
 }

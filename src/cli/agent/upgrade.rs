@@ -52,7 +52,7 @@ pub(super) async fn run(global: &Global, output: &Output, args: Args) -> anyhow:
     if let Some(wanted) = sha256 {
         anyhow::ensure!(
             binary.sha256 == wanted,
-            "The binary {} has the checksum {}; nothing was changed.",
+            "The binary {} has the checksum {}, which is not the one in --sha256; nothing was changed.",
             binary.path.display(),
             binary.sha256
         );
@@ -103,9 +103,9 @@ fn show(output: &Output, host: &str, swapped: &Swapped, hello: Option<&str>) -> 
     match swapped {
         Swapped::Upgraded { before, now, line } => {
             let line = match (line, hello) {
-                (_, Some(version)) => format!("; {version} said hello"),
-                (Line::Open, None) => "; its line to the control plane is open".to_owned(),
-                (Line::Down, None) => "; its line to the control plane is down, with the version before as well".to_owned(),
+                (_, Some(version)) => format!("; {version} has connected"),
+                (Line::Open, None) => "; it is connected to the control plane".to_owned(),
+                (Line::Down, None) => "; it is not connected to the control plane, and neither was the previous version".to_owned(),
                 (Line::None, None) => String::new(),
             };
             output.say(&format!("{} {host} was upgraded from {before} to {now}{line}", output.paint(Tone::Good, "✓")));

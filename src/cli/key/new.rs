@@ -19,7 +19,8 @@ use crate::model::Scope;
 pub(crate) struct Args {
     /// The id of the key, which appears in records
     id: KeyId,
-    /// What the key may do: deploy:SERVICE, rollback:SERVICE, reload:DATASET, read:SERVICE or read; may be given several times
+    /// What the key may do: deploy:SERVICE, rollback:SERVICE, approve:SERVICE, reload:DATASET, read:SERVICE or read, with * for all;
+    /// may be given several times
     #[arg(long, value_name = "SCOPE", default_value = "deploy:SERVICE")]
     scope: Vec<String>,
     /// Create a bearer token instead of a signing secret

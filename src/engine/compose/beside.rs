@@ -328,7 +328,13 @@ mod tests {
             },
             "NetworkSettings": {"Networks": {"edge": {}, "db": {}}}
         });
-        Own { id: ID.into(), image_id: "sha256:old".into(), service: "tagalong".into(), env: vec!["TOKEN=geheim".into(), "KEY=geheim\nno less".into()], inspected }
+        Own {
+            id: ID.into(),
+            image_id: "sha256:old".into(),
+            service: "tagalong".into(),
+            env: vec!["TOKEN=geheim".into(), "KEY=geheim\nno less".into()],
+            inspected,
+        }
     }
 
     fn created(kind: BesideKind) -> String {
@@ -344,7 +350,8 @@ mod tests {
         let bounds = "--memory 268435456 --memory-swap -1 --pids-limit 200 --cpus 1.500000000 --ulimit nofile=1024:2048 \
                       --device /dev/fuse:/dev/fuse:rwm";
         let begin = "create --name n --label tagalong.of=p/tagalong --label tagalong.for=01ABC --pull never";
-        let tries = format!("{begin} --restart no --volumes-from {ID}:ro --env-file /d/env {common} {bounds} --no-healthcheck i prove 01ABC");
+        let tries =
+            format!("{begin} --restart no --volumes-from {ID}:ro --env-file /d/env {common} {bounds} --no-healthcheck i prove 01ABC");
         assert_eq!(created(BesideKind::Tries), tries);
         let carries = format!(
             "{begin} --restart unless-stopped --volumes-from {ID} --env-file /d/env {common} --tmpfs /tmp --tmpfs /run/tagalong:uid=1000 \
