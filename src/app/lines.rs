@@ -61,7 +61,8 @@ pub(super) fn work_beside(shared: &Arc<Shared>, config: &Config, dial: Option<Di
     let remembering = Arc::clone(shared);
     let stopped = stop.clone();
     tokio::spawn(async move { remembering.lines.remember(&remembering.store, &stopped).await });
-    tokio::spawn(dial_hosts(Arc::clone(shared.deployer.agents()), shared.config.clone(), stop.clone()));
+    let agents = Arc::clone(shared.deployer.agents());
+    tokio::spawn(dial_hosts(agents, shared.config.clone(), shared.lines.holder.clone(), stop.clone()));
     Ok(agent)
 }
 

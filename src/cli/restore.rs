@@ -12,6 +12,7 @@ use crate::cli::output::Output;
 use crate::clock;
 use crate::config::Config;
 use crate::line;
+use crate::line::Memory;
 use crate::store::AUDIT_HEAD_FILE;
 use crate::store::SQLITE_FILE;
 
@@ -41,6 +42,8 @@ pub(crate) fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Resu
     // Whatever can fail for want of room or rights is done before anything is moved.
     let beside = tempfile::Builder::new().prefix("restoring-").tempdir_in(data_dir).context("The data folder cannot be written")?;
     let restored = copied(&args.folder, beside.path())?;
+    // An agent that was revoked since then stays revoked.
+    Memory::of(beside.path()).take_revocations(&Memory::of(data_dir))?;
     let aside = data_dir.join(format!("{}{}", app::ASIDE, clock::now_ms()));
     std::fs::create_dir(&aside)?;
     // A backup of an earlier version has no keys of agents: those that are there stay.

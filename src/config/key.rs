@@ -43,8 +43,19 @@ pub enum KeyProof {
 }
 
 impl KeyProof {
+    /// The newest secret alone, or the one before it, as long as there is one.
+    #[must_use]
+    pub fn only(&self, newest: bool) -> Self {
+        match self {
+            Self::Bearer(digests) => Self::Bearer(digests.one(newest)),
+            Self::Webhook(secrets) => Self::Webhook(secrets.one(newest)),
+            Self::Socket => Self::Socket,
+        }
+    }
+
     /// What two keys that the same secret proves have in common, in whichever scheme each takes it.
-    pub(super) fn fingerprints(&self) -> Vec<[u8; 32]> {
+    #[must_use]
+    pub fn fingerprints(&self) -> Vec<[u8; 32]> {
         let of_bytes = |bytes: &Vec<u8>| {
             let text = format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode(bytes));
             [sha2::Sha256::digest(bytes).into(), sha2::Sha256::digest(text).into()]

@@ -145,6 +145,8 @@ pub struct Server {
     pub socket: Option<PathBuf>,
     /// The group that may use the socket beside its owner, by number.
     pub socket_gid: Option<u32>,
+    /// The socket of an ssh-agent that hosts are dialled with; none: there is none.
+    pub ssh_agent: Option<String>,
     /// The folder for everything that is kept.
     pub data_dir: PathBuf,
     /// Where people open this server from outside, for the addresses in messages.
@@ -284,5 +286,17 @@ impl Config {
     #[must_use]
     pub fn service(&self, name: &ServiceName) -> Option<&Arc<Service>> {
         self.services.get(name)
+    }
+
+    /// The host of that name, if a line to it is kept over ssh, so that no agent has its name.
+    #[must_use]
+    pub fn dialled(&self, name: &AgentName) -> Option<&Arc<Host>> {
+        self.hosts.get(name).filter(|host| host.is_dialled)
+    }
+
+    /// Whether a line to the host `name` is kept over ssh.
+    #[must_use]
+    pub fn dials(&self, name: &AgentName) -> bool {
+        self.dialled(name).is_some()
     }
 }

@@ -57,6 +57,13 @@ pub struct Rotating<T> {
     pub older: Option<T>,
 }
 
+impl<T: Clone> Rotating<T> {
+    /// The newest alone, or the one before it, as long as there is one.
+    pub(super) fn one(&self, newest: bool) -> Self {
+        Self::only(self.older.as_ref().filter(|_| !newest).unwrap_or(&self.newest).clone())
+    }
+}
+
 impl<T> Rotating<T> {
     /// A secret that is not rotated.
     pub fn only(newest: T) -> Self {

@@ -28,6 +28,7 @@ pub(super) fn read_server(root: &mut Section) -> Option<Server> {
     });
     let server = Server {
         listen,
+        ssh_agent: ssh_agent(),
         socket: (!socket.is_empty()).then(|| from.folder.join(socket)),
         socket_gid: u32::try_from(from.whole("socket_gid", -1, -1..=i64::from(u32::MAX))).ok(),
         data_dir: from.path("data_dir").unwrap_or_else(|| "/var/lib/tagalong".into()),
@@ -51,6 +52,11 @@ pub(super) fn read_server(root: &mut Section) -> Option<Server> {
     }
     from.finish();
     Some(server)
+}
+
+#[allow(clippy::disallowed_methods, reason = "config/ alone reads the environment")]
+fn ssh_agent() -> Option<String> {
+    std::env::var("SSH_AUTH_SOCK").ok().filter(|socket| !socket.is_empty())
 }
 
 /// Codes are entered there, so nobody on the way may read what is sent.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio::time::timeout;
 
 use crate::clock;
@@ -31,6 +32,7 @@ use crate::executor::telling::Telling;
 use crate::landing::Books;
 use crate::line::AnswerBody;
 use crate::line::ControlLine;
+use crate::line::Cut;
 use crate::line::FromAgent;
 use crate::line::FromControl;
 use crate::line::Hello;
@@ -70,6 +72,8 @@ pub struct Agents {
     pub(super) at_work: Mutex<HashMap<(DeploymentId, AgentName), mpsc::Sender<Said>>>,
     /// Who waits for an answer, by the line that was asked and the number of the question.
     pub(super) asked: Mutex<HashMap<(u64, u64), oneshot::Sender<AnswerBody>>>,
+    /// At how many pages each agent looks for somebody who asked.
+    pub(super) looking: Mutex<BTreeMap<AgentName, usize>>,
     pub(super) numbers: AtomicU64,
     /// Changes whenever somebody comes or goes.
     changes: watch::Sender<u64>,
@@ -79,6 +83,8 @@ pub struct Agents {
     pub(super) left: Mutex<BTreeMap<ServiceName, Vec<AgentName>>>,
     /// Why a host could not be reached when it was dialled last.
     pub(super) unreached: Mutex<BTreeMap<AgentName, String>>,
+    /// Until when no other server of the same database dials the hosts; none: one may.
+    pub(super) dials_until: Mutex<Option<Instant>>,
     /// How often each agent came.
     came: Mutex<BTreeMap<AgentName, u64>>,
     pub(super) pace: Pace,
@@ -111,11 +117,13 @@ impl Agents {
             seats: Mutex::default(),
             at_work: Mutex::default(),
             asked: Mutex::default(),
+            looking: Mutex::default(),
             numbers: AtomicU64::new(1),
             changes: watch::Sender::new(0),
             refused: Mutex::default(),
             left: Mutex::default(),
             unreached: Mutex::default(),
+            dials_until: Mutex::default(),
             came: Mutex::default(),
             pace: Pace::default(),
             strays: Strays::default(),
@@ -125,10 +133,39 @@ impl Agents {
         Ok(agents)
     }
 
-    /// The configuration was read again as `written`: it is in force with the services of agents when this returns.
+    /// The configuration was read again as `written`: it is in force with the services of agents when this returns, and every line has
+    /// ended to a host that it names no more, or names otherwise.
     pub fn read_again(&self, written: Config) {
-        *held(&self.written) = Arc::new(written);
+        let written = Arc::new(written);
+        let before = std::mem::replace(&mut *held(&self.written), Arc::clone(&written));
         self.put_in_force();
+        for name in before.hosts.keys().chain(written.hosts.keys()).filter(|name| before.dialled(name) != written.dialled(name)) {
+            self.cut(name, Cut::Dialled);
+        }
+    }
+
+    /// The agent is there but does not do its part in time, or does again.
+    pub(super) fn set_stuck(&self, name: &AgentName, is_stuck: bool) {
+        self.presence.set_stuck(name, is_stuck);
+        if let Some(seat) = held(&self.seats).get(name) {
+            // It is there as before, so nobody who waits for it is woken.
+            seat.send_if_modified(|now| {
+                if let Seat::Here(attached) = now
+                    && attached.stuck_ms.is_some() != is_stuck
+                {
+                    attached.stuck_ms = is_stuck.then(clock::now_ms);
+                }
+                false
+            });
+        }
+    }
+
+    /// The line of `name` ends, whichever side began it, and nothing is sent over it any more.
+    pub fn cut(&self, name: &AgentName, why: Cut) {
+        self.presence.cut(name, why);
+        if let Seat::Here(attached) = self.seat_of(name) {
+            self.sit(name, Seat::Away { since_ms: clock::now_ms(), hello: attached.hello });
+        }
     }
 
     pub(super) fn put_in_force(&self) {
@@ -216,7 +253,7 @@ impl Agents {
     /// Whether `agent` is connected to another server of the same database, which carries out what is for it.
     #[must_use]
     pub fn is_elsewhere(&self, agent: &AgentName) -> bool {
-        self.presence.is_elsewhere(agent)
+        self.presence.is_elsewhere(agent) || (self.config.now().dials(agent) && self.host(agent).is_none())
     }
 
     /// The agents that are connected to other servers of the same database, and not to this one.
@@ -285,7 +322,7 @@ impl Agents {
             tracing::error!(agent = %name, %error, "a line ends, because what its agent said could not be stored");
             return;
         }
-        let attached = Attached { to: to.clone(), number, since_ms: clock::now_ms(), hello: Arc::clone(&hello) };
+        let attached = Attached { to: to.clone(), number, since_ms: clock::now_ms(), stuck_ms: None, hello: Arc::clone(&hello) };
         tracing::info!(agent = %name, version = hello.program, services = hello.services.len(), "an agent is there");
         *held(&self.came).entry(name.clone()).or_default() += 1;
         self.reached(&name);
@@ -295,7 +332,7 @@ impl Agents {
         tokio::select! {
             () = self.hear(&name, number, &mut from, &to) => {}
             _ = replaced => {
-                tracing::warn!(agent = %name, "a newer line of the same agent takes the place of one");
+                tracing::warn!(agent = %name, "a line ends, because a newer one of the same agent takes its place, or it was cut");
                 return;
             }
         }

@@ -22,6 +22,8 @@ use crate::model::Tag;
 
 /// How long all agents together have for their datasets.
 const DATASETS: Duration = Duration::from_secs(5);
+/// How many pages an agent looks at at once for those who ask.
+const MOST_LOOKS: usize = 4;
 /// How long a look may take: longer than a page is waited for.
 const LOOK: Duration = Duration::from_mins(6);
 
@@ -39,7 +41,55 @@ pub enum AskError {
     Refused(AgentName, String),
 }
 
+/// Somebody who waits for an answer. However that ends, and if only because they have gone away, nobody waits then.
+struct Waits<'a> {
+    agents: &'a Agents,
+    whose: (u64, u64),
+}
+
+impl<'a> Waits<'a> {
+    fn new(agents: &'a Agents, whose: (u64, u64), asker: oneshot::Sender<AnswerBody>) -> Self {
+        held(&agents.asked).insert(whose, asker);
+        Self { agents, whose }
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        held(&self.agents.asked).remove(&self.whose);
+    }
+}
+
+/// A place among those who have an agent look at pages. It is free again when this is dropped.
+#[derive(Debug)]
+pub struct Looking<'a> {
+    agents: &'a Agents,
+    agent: &'a AgentName,
+}
+
+impl Drop for Looking<'_> {
+    fn drop(&mut self) {
+        let mut looking = held(&self.agents.looking);
+        if let Some(count) = looking.get_mut(self.agent) {
+            *count -= 1;
+        }
+        looking.retain(|_, count| *count > 0);
+    }
+}
+
 impl Agents {
+    /// A place to have `agent` look at a page; none: it looks at enough. One that is silent keeps nobody from the pages of others.
+    #[must_use]
+    pub fn place_to_look<'a>(&'a self, agent: &'a AgentName) -> Option<Looking<'a>> {
+        let mut looking = held(&self.looking);
+        let count = looking.entry(agent.clone()).or_default();
+        if *count >= MOST_LOOKS {
+            return None;
+        }
+        *count += 1;
+        Some(Looking { agents: self, agent })
+    }
+
     /// Asks an agent that is there.
     ///
     /// # Errors
@@ -51,7 +101,7 @@ impl Agents {
         };
         let ask = self.numbers.fetch_add(1, Ordering::Relaxed);
         let (asker, answer) = oneshot::channel();
-        held(&self.asked).insert((attached.number, ask), asker);
+        let _waits = Waits::new(self, (attached.number, ask), asker);
         let asked = async {
             attached.to.send(FromControl::Ask(Asked { ask, body })).await.ok()?;
             tokio::select! {
@@ -60,7 +110,6 @@ impl Agents {
             }
         };
         let answer = timeout(within, asked).await.ok().flatten();
-        held(&self.asked).remove(&(attached.number, ask));
         match answer {
             Some(AnswerBody::Problem { why }) => Err(AskError::Refused(agent.clone(), why)),
             Some(answer) => Ok(answer),

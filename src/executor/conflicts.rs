@@ -19,10 +19,10 @@ pub(super) fn not_taken(service: &ServiceName, agent: &AgentName, hosts: &[Agent
     format!("The service {service} of the agent {agent} is not taken, because {other}; give it another name there, or {instead}.")
 }
 
-/// Why `service` of `agent` is not taken: it belongs to an agent that does not name it any more.
+/// Why `service` of `agent` is not taken: it belongs to an agent that was revoked, or does not name it any more.
 pub(super) fn let_go(service: &ServiceName, agent: &AgentName, before: &AgentName) -> String {
     format!(
-        "The service {service} of the agent {agent} is not taken, because it stood on the host of {before}, which does not name it any more; write \
-         hosts = [\"{agent}\"] in [service.{service}] here, if it has moved, or revoke the agent {before}."
+        "The service {service} of the agent {agent} is not taken, because it stood on the host of {before}, which was revoked or does not \
+         name it any more; write hosts = [\"{agent}\"] in [service.{service}] here, if it has moved, or enrol {before} again."
     )
 }

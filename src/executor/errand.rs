@@ -238,7 +238,7 @@ impl<'a> Errand<'a> {
                 }
             };
             let Some(frame) = frame else { return Left::Run };
-            self.agents.presence.set_stuck(&self.agent, false);
+            self.agents.set_stuck(&self.agent, false);
             stuck_at = None;
             match self.hear(frame, line).await {
                 Ok(None) => {}
@@ -374,7 +374,7 @@ impl<'a> Errand<'a> {
     }
 
     async fn tell_stuck(&mut self) {
-        self.agents.presence.set_stuck(&self.agent, true);
+        self.agents.set_stuck(&self.agent, true);
         let seconds = STUCK.as_secs();
         let why = "it is asked again; look at the log of its server, or restart it";
         self.account.note(&format!("The agent {} is connected, and has not answered this order for {seconds} s; {why}.", self.agent)).await;

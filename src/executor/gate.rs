@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::clock;
 use crate::config::Config;
 use crate::config::Service;
+use crate::executor::mends;
 use crate::line::AnswerBody;
 use crate::line::Ended;
 use crate::line::FromAgent;
@@ -105,6 +106,11 @@ fn without_others_services(config: &Config, agent: &AgentName, answer: &mut Answ
             }
         }
         seen.incidents.retain(|incident| incident.service == *name);
+        let hosts = seen.hosts.iter_mut().map(|host| &mut host.standing.mend);
+        let incidents = seen.incidents.iter_mut().map(|incident| &mut incident.mend);
+        for mend in hosts.chain(incidents).chain([&mut seen.standing.mend]) {
+            *mend = mend.take().and_then(|said| mends::ours(&said, name));
+        }
         true
     });
 }

@@ -20,7 +20,7 @@ use crate::model::AgentName;
 use crate::store::StoreError;
 
 impl Agents {
-    /// The services of its host are stored and in force. One that says hello all the time waits.
+    /// The services of its host are stored and in force, if it is enrolled or dialled. One that says hello all the time waits.
     pub(super) async fn settle(&self, name: &AgentName, hello: &Hello) -> Result<(), StoreError> {
         tokio::time::sleep(self.pace.pause(name)).await;
         let services: Vec<_> = hello.services.iter().map(|service| (service.name.clone(), service.images.clone())).collect();
@@ -31,8 +31,7 @@ impl Agents {
         if before.len() == services.len() && services.iter().all(|(service, images)| before.get(service) == Some(images)) {
             return Ok(());
         }
-        let is_enrolled = self.config.now().hosts.get(name).is_none_or(|host| !host.is_dialled);
-        if self.books.store.keep_placements(name, &services, is_enrolled).await? {
+        if self.books.store.keep_placements(name, &services, self.config.now().dials(name)).await? {
             self.see_placements().await?;
         }
         Ok(())

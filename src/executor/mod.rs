@@ -12,6 +12,7 @@ mod gate;
 mod gone;
 mod hearing;
 mod here;
+mod mends;
 mod problems;
 mod rollout;
 mod seat;

@@ -27,7 +27,7 @@ impl Agents {
     /// When the database does not answer.
     pub async fn unknown_host(&self, service: &Service) -> Result<Option<Refusal>, StoreError> {
         let config = self.config.now();
-        for host in service.stack.agents().iter().filter(|host| !config.hosts.contains_key(*host)) {
+        for host in service.stack.agents().iter().filter(|host| !config.dials(host)) {
             let is_here = self.seat_of(host).attached().is_some();
             if !is_here && self.books.store.agent(host).await?.is_none() {
                 return Ok(Some(Refusal::UnknownHost { service: service.name.clone(), host: host.clone() }));

@@ -38,6 +38,8 @@ pub struct Attached {
     pub(super) number: u64,
     /// Since when.
     pub since_ms: i64,
+    /// Since when it answers but does not do its part; none: it does.
+    pub stuck_ms: Option<i64>,
     /// What it said.
     pub hello: Arc<Hello>,
 }
@@ -65,6 +67,7 @@ impl Seat {
         let (state, since_ms) = match self {
             Self::Never { since_ms } => (api::AgentState::Never, *since_ms),
             Self::Away { since_ms, .. } => (api::AgentState::Away, *since_ms),
+            Self::Here(Attached { stuck_ms: Some(stuck_ms), .. }) => (api::AgentState::Stuck, *stuck_ms),
             Self::Here(attached) => (api::AgentState::Online, attached.since_ms),
         };
         let version = self.hello().map(|hello| hello.program.clone());

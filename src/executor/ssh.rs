@@ -10,6 +10,7 @@ use process::Cancel;
 use process::Ended;
 use process::Stream;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::api;
 use crate::clock::Backoff;
@@ -23,6 +24,8 @@ use crate::model::AgentName;
 use crate::ssh;
 use crate::ssh::Ssh;
 
+/// How long a server has the hosts to itself: another one of the same database dials them so long after it was killed.
+const TERM: Duration = Duration::from_secs(20);
 /// How often the configuration is looked at.
 const LOOK: Duration = Duration::from_secs(2);
 /// How long a connection may last; then a new one takes its place.
@@ -30,12 +33,14 @@ const LONGEST: Duration = Duration::from_hours(24);
 /// How many of the lines that ssh writes are kept until it ends.
 const MOST_SAID: usize = 16;
 
-/// Keeps a line to every host of the configuration until `stop`.
-pub async fn dial_hosts(agents: Arc<Agents>, config: Live<Config>, stop: Cancel) {
+/// Keeps a line to every host of the configuration until `stop`, if no other server of the same database does: a host that two dial would
+/// have its line taken away by the other all the time. This server is `holder` there.
+pub async fn dial_hosts(agents: Arc<Agents>, config: Live<Config>, holder: String, stop: Cancel) {
     let mut lines = JoinSet::new();
     let at_work: Arc<Mutex<BTreeSet<AgentName>>> = Arc::default();
     while !stop.is_cancelled() {
-        for name in config.now().hosts.iter().filter(|(_, host)| host.is_dialled).map(|(name, _)| name) {
+        agents.see_who_dials(&holder).await;
+        for name in config.now().hosts.keys().filter(|name| agents.host(name).is_some()) {
             if held(&at_work).insert(name.clone()) {
                 let name = name.clone();
                 let agents = Arc::clone(&agents);
@@ -56,14 +61,16 @@ pub async fn dial_hosts(agents: Arc<Agents>, config: Live<Config>, stop: Cancel)
     lines.shutdown().await;
 }
 
-/// Dials a host again and again, as long as the configuration has it.
+/// Dials a host again and again, as long as it is this server's to dial.
 async fn keep(agents: &Agents, config: &Live<Config>, name: &AgentName) {
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_mins(1)).spread();
     loop {
-        let now = config.now();
-        let Some(host) = now.hosts.get(name).filter(|host| host.is_dialled).cloned() else { return agents.reached(name) };
+        let Some(host) = agents.host(name) else { return agents.reached(name) };
         let before = agents.times_here(name);
-        let why = dial(agents, &now, name, &host).await;
+        let why = dial(agents, config, name, &host).await;
+        if agents.host(name).as_ref() != Some(&host) {
+            continue;
+        }
         if agents.times_here(name) != before {
             backoff.reset();
         }
@@ -72,10 +79,17 @@ async fn keep(agents: &Agents, config: &Live<Config>, name: &AgentName) {
     }
 }
 
-/// One connection, until it ends. Gives why it did.
-async fn dial(agents: &Agents, config: &Config, name: &AgentName, host: &Host) -> String {
-    let env = BTreeMap::from([("PATH".to_owned(), config.docker.path.clone()), ("HOME".to_owned(), config.docker.home.clone())]);
-    let ssh = match Ssh::new(host, &config.server.passing_dir(), env, Arc::clone(&config.mask)) {
+/// What ssh gets: its keys may be with an ssh-agent.
+fn environment(config: &Config) -> BTreeMap<String, String> {
+    let docker = &config.docker;
+    let all = [("PATH", Some(&docker.path)), ("HOME", Some(&docker.home)), ("SSH_AUTH_SOCK", config.server.ssh_agent.as_ref())];
+    all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.clone()))).collect()
+}
+
+/// One connection, until it ends, or the configuration does not say any more that this is `host`. Gives why it did.
+async fn dial(agents: &Agents, live: &Live<Config>, name: &AgentName, host: &Arc<Host>) -> String {
+    let config = live.now();
+    let ssh = match Ssh::new(host, &config.server.passing_dir(), environment(&config), Arc::clone(&config.mask)) {
         Ok(ssh) => ssh,
         Err(error) => return format!("the files for ssh could not be written: {error}"),
     };
@@ -101,7 +115,16 @@ async fn dial(agents: &Agents, config: &Config, name: &AgentName, host: &Host) -
             said.push(line);
         }
     });
-    let (ended, ()) = tokio::join!(running, attached);
+    let meant = async {
+        while !cancel.is_cancelled() && agents.host(name).as_ref() == Some(host) {
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+        cancel.cancel();
+    };
+    let (ended, (), ()) = tokio::join!(running, attached, meant);
     if let Some(why) = ssh::why_not(name.as_str(), host, &said) {
         return why;
     }
@@ -112,6 +135,29 @@ async fn dial(agents: &Agents, config: &Config, name: &AgentName, host: &Host) -
 }
 
 impl Agents {
+    /// Sees whether this server, which is `holder` in the database, dials the hosts.
+    async fn see_who_dials(&self, holder: &str) {
+        if self.books.store.is_sqlite() {
+            return;
+        }
+        let asked = Instant::now();
+        let until = match self.books.store.has_alone("dialler", holder, TERM).await {
+            Ok(is_ours) => is_ours.then(|| asked + TERM),
+            // It lasts as long as it was given.
+            Err(error) => return tracing::warn!(%error, "which server dials the hosts could not be read"),
+        };
+        let before = std::mem::replace(&mut *held(&self.dials_until), until);
+        if before.is_some() != until.is_some() {
+            tracing::info!(dials = until.is_some(), "which server of the database dials the hosts has changed");
+        }
+    }
+
+    /// The host of that name, if this server is to keep a line to it.
+    pub(super) fn host(&self, name: &AgentName) -> Option<Arc<Host>> {
+        let dials = self.books.store.is_sqlite() || held(&self.dials_until).is_some_and(|until| Instant::now() < until);
+        self.config.now().dialled(name).filter(|_| dials).cloned()
+    }
+
     /// How the hosts stand that are dialled by ssh.
     #[must_use]
     pub fn dialled(&self) -> Vec<api::Agent> {

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::api;
 use crate::http::Shared;
 use crate::http::auth::Dialled;
+use crate::http::error::ApiError;
 use crate::http::refused::Check;
 use crate::line;
 use crate::line::KeyPair;
@@ -120,6 +121,10 @@ async fn enter(shared: &Shared, opening: &Opening, next: Option<PublicKey>) -> R
     // Whoever revoked the agent before it was entered has cut nothing.
     let agent = shared.store.agent(name).await.map_err(silent)?.filter(|agent| agent.keys.contains(&opening.key));
     let agent = agent.ok_or_else(|| format!("The agent {name} was revoked."))?;
+    // Neither has a configuration that was read since.
+    if shared.config.now().dials(name) {
+        return Err(ApiError::agent_is_a_host(name).to_string());
+    }
     open.was_proven_with(&opening.key);
     if let Some(next) = &next {
         shared.store.add_agent_key(name, &opening.key, next).await.map_err(silent)?;

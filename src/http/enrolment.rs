@@ -35,6 +35,13 @@ pub(in crate::http) async fn agents(shared: &Shared) -> Result<api::Agents, ApiE
         })),
         Err(error) => problems.push(error.to_string()),
     }
+    problems.extend(known.iter().filter(|agent| lines.memory.is_revoked(agent).unwrap_or_default()).map(|agent| {
+        let name = &agent.name;
+        format!(
+            "The agent {name} was revoked, and the database was put back from a time before that: it is refused. Run `tagalong agent revoke {name}`, so \
+             that the database says so as well, or enrol its host anew."
+        )
+    }));
     let mut agents = lines.presence.views(&known);
     for agent in &mut agents {
         agent.version = here.seat_of(&agent.name).hello().map(|hello| hello.program.clone());
@@ -53,7 +60,7 @@ pub(in crate::http) fn fingerprints(keys: &[PublicKey]) -> String {
 /// # Errors
 /// 409 where a host that is dialled has the name; when the database does not answer, or there is no randomness.
 pub(in crate::http) async fn new_code(shared: &Shared, name: &AgentName, by: &Caller) -> Result<(Secret, i64), ApiError> {
-    if shared.config.now().hosts.get(name).is_some_and(|host| host.is_dialled) {
+    if shared.config.now().dials(name) {
         return Err(ApiError::agent_is_a_host(name));
     }
     let until_ms = clock::now_ms() + CODE_LIFE_MS;
@@ -66,12 +73,16 @@ pub(in crate::http) async fn new_code(shared: &Shared, name: &AgentName, by: &Ca
 /// The agent's keys count no more, and its line is cut when this returns.
 ///
 /// # Errors
-/// 404 without such an agent; when the database does not answer.
+/// 404 without such an agent; 409 where the configuration has it dialled, and nothing else lets it in; when the database does not answer.
 pub(in crate::http) async fn revoke(shared: &Shared, name: &AgentName, by: &Caller) -> Result<(), ApiError> {
+    let is_enrolled = shared.store.agent(name).await?.is_some_and(|agent| agent.revoked_ms.is_none());
+    if !is_enrolled && shared.config.now().dials(name) {
+        return Err(ApiError::host_is_dialled(name));
+    }
     if !shared.store.revoke_agent(name, &by.to_string()).await? {
         return Err(ApiError::not_found(format!("There is no agent {name}; `tagalong agent list` lists them.")));
     }
-    shared.lines.presence.cut(name, Cut::Revoked);
+    shared.deployer.agents().cut(name, Cut::Revoked);
     shared.deployer.agents().see_placements().await?;
     shared.lines.memory.keep(&shared.store).await;
     Ok(())

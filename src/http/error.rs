@@ -69,6 +69,15 @@ impl ApiError {
         Self::conflict("agent_is_a_host", why)
     }
 
+    /// A host would be revoked whose line would be open again at once.
+    pub(super) fn host_is_dialled(name: &AgentName) -> Self {
+        let why = format!(
+            "[host.{name}] is dialled by this server, so its line would be open again at once; remove [host.{name}], or set dial = false in it, have \
+             the configuration read again, and revoke {name} then."
+        );
+        Self::conflict("agent_is_a_host", why)
+    }
+
     /// The token of a job is genuine, but no policy accepts it, or not for this call.
     pub(super) fn token_refused(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "token_refused", detail)

@@ -66,6 +66,44 @@ pub(in crate::http) async fn new_code(shared: &Shared, name: &UserName, by: &Cal
     Ok((code, until_ms))
 }
 
+/// What is changed about a user.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::http) enum Changed<'a> {
+    /// The user is there, and may do this from now on.
+    Scopes(&'a [Scope]),
+    /// The user has this password, as a hash, and every session of theirs has ended.
+    Password(&'a str),
+    /// The user cannot log in, and every session of theirs has ended.
+    Disabled,
+    /// The user can log in again.
+    Enabled,
+    /// Every session of theirs has ended.
+    LoggedOut,
+    /// This one has.
+    SessionEnded(&'a str),
+    /// The user is not there any more, and every session of theirs has ended.
+    Removed,
+}
+
+/// Does that, and ends what the user follows without a right to it any more. Gives of how many it was done: new users, users or sessions.
+///
+/// # Errors
+/// When the database does not answer.
+pub(in crate::http) async fn change(shared: &Shared, name: &UserName, what: Changed<'_>, by: &Caller) -> Result<u64, ApiError> {
+    let store = &shared.store;
+    let done = match what {
+        Changed::Scopes(scopes) => store.put_user(name, scopes, by).await?.into(),
+        Changed::Password(hash) => store.set_password(name, hash, by).await?.into(),
+        Changed::Disabled => store.disable_user(name, true, by).await?.into(),
+        Changed::Enabled => store.disable_user(name, false, by).await?.into(),
+        Changed::LoggedOut => store.end_sessions(name, by).await?,
+        Changed::SessionEnded(session) => store.end_session(name, session, by).await?.into(),
+        Changed::Removed => store.remove_user(name, by).await?.into(),
+    };
+    shared.followers.look_again();
+    Ok(done)
+}
+
 /// Where people log in, if the configuration says by which address this server is known.
 pub(in crate::http) fn login_address(config: &Config) -> Option<String> {
     config.server.public_url.as_ref().map(|url| format!("{}/login", url.as_str().trim_end_matches('/')))

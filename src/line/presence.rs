@@ -38,6 +38,8 @@ pub enum Cut {
     Newer,
     /// A person has revoked the agent.
     Revoked,
+    /// The server dials a host of that name from now on.
+    Dialled,
     /// The server stops.
     Stopping,
 }
@@ -49,6 +51,7 @@ impl Cut {
         match self {
             Self::Newer => "a newer line of this agent took its place",
             Self::Revoked => "this agent was revoked",
+            Self::Dialled => "this server dials the host of that name",
             Self::Stopping => "the server stops",
         }
     }

@@ -264,11 +264,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         let (mut sink, stream) = self.stream.split();
         let Line { to, from } = end;
         let parted = tokio::select! {
+            // Who cuts a line says why, and lets go of its other end then.
+            biased;
+            why = until => Parted::Cut(why),
             parted = read(stream, &to, &self.pulse) => parted,
             parted = write(&mut sink, from, self.rhythm.ping) => parted,
             () = to.closed() => Parted::Over,
             parted = self.pulse.stops(self.rhythm) => parted,
-            why = until => Parted::Cut(why),
         };
         let last = if parted == Parted::Over { String::new() } else { parted.to_string() };
         let _ = timeout(FAREWELL, sink.send(Message::Close(Some(farewell(&last))))).await;

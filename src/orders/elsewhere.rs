@@ -93,7 +93,7 @@ impl Deployer {
         for one in there {
             let Some(service) = config.service(&one.service) else { continue };
             // The other server takes it.
-            if matches!(service.stack.agents(), [agent] if self.agents().is_elsewhere(agent)) {
+            if service.stack.agents().iter().all(|agent| self.agents().is_elsewhere(agent)) {
                 continue;
             }
             if self.why_no_host(service, one.kind).is_none() {

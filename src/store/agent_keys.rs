@@ -10,7 +10,7 @@ use crate::store::audit::Entry;
 use crate::store::gate::Tx;
 
 /// How long a key counts that was never used, ms.
-const UNUSED_MS: i64 = 7 * 24 * 3600 * 1000;
+pub(super) const UNUSED_MS: i64 = 7 * 24 * 3600 * 1000;
 
 fn entry(name: &AgentName, detail: String) -> Entry {
     Entry { caller: format!("agent:{name}"), action: "agent_key", target: name.to_string(), detail }

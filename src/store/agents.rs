@@ -12,6 +12,7 @@ use crate::model::MachineId;
 use crate::model::PublicKey;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::agent_keys::UNUSED_MS;
 use crate::store::audit;
 use crate::store::audit::Entry;
 use crate::store::columns;
@@ -99,8 +100,13 @@ impl Agent {
     }
 }
 
-fn key_of(row: &AnyRow) -> Result<PublicKey, StoreError> {
-    columns::parsed(row, "agent_keys", "public_key", PublicKey::parse)
+/// The next one of the keys of an agent, in the order in which they were added, if it counts beside `before`: one that is to take the place
+/// of the first counts for a week, and for longer only once it was used.
+fn key_beside(before: &[PublicKey], row: &AnyRow) -> Result<Option<PublicKey>, StoreError> {
+    let is_used = before.is_empty();
+    let key = columns::parsed(row, "agent_keys", "public_key", PublicKey::parse)?;
+    let is_fresh = row.try_get::<i64, _>("added_ms")? > clock::now_ms() - UNUSED_MS;
+    Ok((is_used || is_fresh).then_some(key))
 }
 
 /// Whether `key` counts for `name`.
@@ -122,12 +128,12 @@ impl Store {
             agents.insert(agent.name.clone(), agent);
         }
         let keys = sqlx::query(
-            "SELECT public_key, agent, agent AS id FROM agent_keys WHERE ended_ms IS NULL ORDER BY agent, added_ms, public_key",
+            "SELECT public_key, agent, agent AS id, added_ms FROM agent_keys WHERE ended_ms IS NULL ORDER BY agent, added_ms, public_key",
         );
         for row in &self.gate.fetch_all(keys).await? {
             let name = columns::parsed(row, "agent_keys", "agent", AgentName::parse)?;
             if let Some(agent) = agents.get_mut(&name) {
-                agent.keys.push(key_of(row)?);
+                agent.keys.extend(key_beside(&agent.keys, row)?);
             }
         }
         Ok(agents.into_values().collect())
@@ -139,11 +145,14 @@ impl Store {
     /// When the database does not answer.
     pub async fn agent(&self, name: &AgentName) -> Result<Option<Agent>, StoreError> {
         let Some(row) = self.gate.fetch_optional(sqlx::query(AGENT).bind(name.as_str())).await? else { return Ok(None) };
+        let mut agent = Agent::of_row(&row)?;
         let keys = sqlx::query(
-            "SELECT public_key, agent AS id FROM agent_keys WHERE agent = $1 AND ended_ms IS NULL ORDER BY added_ms, public_key",
+            "SELECT public_key, agent AS id, added_ms FROM agent_keys WHERE agent = $1 AND ended_ms IS NULL ORDER BY added_ms, public_key",
         );
-        let keys = self.gate.fetch_all(keys.bind(name.as_str())).await?;
-        Ok(Some(Agent { keys: keys.iter().map(key_of).collect::<Result<_, _>>()?, ..Agent::of_row(&row)? }))
+        for row in &self.gate.fetch_all(keys.bind(name.as_str())).await? {
+            agent.keys.extend(key_beside(&agent.keys, row)?);
+        }
+        Ok(Some(agent))
     }
 
     /// Keeps the public half of a new code for `name` until `until_ms`. Codes that were made for it before and are not used are good for
@@ -224,10 +233,11 @@ impl Store {
         if tx.execute(put.bind(name.as_str()).bind(machine.as_str()).bind(now_ms)).await? == 0 {
             return Ok(false);
         }
-        for key in keys {
+        // The order in which they were added says which one is to take the place of the other.
+        for (added_ms, key) in (now_ms..).zip(keys) {
             let put =
                 sqlx::query("INSERT INTO agent_keys (public_key, agent, added_ms) VALUES ($1, $2, $3) ON CONFLICT (public_key) DO NOTHING");
-            tx.execute(put.bind(key.as_str()).bind(name.as_str()).bind(now_ms)).await?;
+            tx.execute(put.bind(key.as_str()).bind(name.as_str()).bind(added_ms)).await?;
         }
         let all: Vec<&str> = keys.iter().map(PublicKey::as_str).collect();
         let detail = format!("the key {} of the machine {machine}, which was known before the database was lost", all.join(" and "));

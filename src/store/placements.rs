@@ -21,15 +21,15 @@ pub(super) type Named = [(ServiceName, Vec<Repository>)];
 
 impl Store {
     /// Stores which services stand on the host of `agent`, in place of what was known of it. What it named before keeps its place. Returns
-    /// whether anything has changed; nothing does of one that is enrolled (`is_enrolled`) and was revoked.
+    /// whether anything has changed; nothing does of one that is neither dialled (`is_dialled`) nor enrolled, or was revoked.
     ///
     /// # Errors
     /// When the database does not answer; then nothing has changed.
-    pub async fn keep_placements(&self, agent: &AgentName, services: &Named, is_enrolled: bool) -> Result<bool, StoreError> {
+    pub async fn keep_placements(&self, agent: &AgentName, services: &Named, is_dialled: bool) -> Result<bool, StoreError> {
         let mut tx = self.gate.begin().await?;
         tx.alone("placements").await?;
-        let revoked = sqlx::query("SELECT name FROM agents WHERE name = $1 AND revoked_ms IS NOT NULL");
-        if is_enrolled && tx.fetch_optional(revoked.bind(agent.as_str())).await?.is_some() {
+        let enrolled = sqlx::query("SELECT name FROM agents WHERE name = $1 AND revoked_ms IS NULL");
+        if !is_dialled && tx.fetch_optional(enrolled.bind(agent.as_str())).await?.is_none() {
             return Ok(false);
         }
         let before = all(&mut tx).await?;
@@ -110,24 +110,23 @@ async fn let_go(tx: &mut Tx, gone: &Placement, all: &[Placement]) -> Result<bool
     Ok(true)
 }
 
-/// No service belongs to `agent` any more, by `caller`. Gives what the audit trail is to say of those that another agent gets by that; none:
-/// nothing stood there.
+/// `agent` names no service any more, by `caller`. Those that another agent names as well are nobody's until a person decides, or until the
+/// host is enrolled anew: whoever named them second must get nothing by it. Gives what the audit trail is to say of those; none: nothing
+/// stood there.
 pub(super) async fn free(tx: &mut Tx, agent: &AgentName, caller: &str) -> Result<Option<Vec<Entry>>, StoreError> {
     tx.alone("placements").await?;
     let before = all(tx).await?;
-    if tx.execute(sqlx::query("DELETE FROM placements WHERE agent = $1").bind(agent.as_str())).await? == 0 {
-        return Ok(None);
+    let own: Vec<&Placement> = before.iter().filter(|placement| placement.agent == *agent).collect();
+    for gone in &own {
+        let_go(tx, gone, &before).await?;
     }
     let after = all(tx).await?;
-    let lost = after.iter().filter(|one| {
-        let is_first = owner(&one.service, &after).is_some_and(|owner| owner.agent == one.agent);
-        is_first && owner(&one.service, &before).is_some_and(|owner| owner.agent == *agent)
-    });
-    let entry = |one: &Placement| Entry {
+    let is_left = |one: &&&Placement| one.is_named && after.iter().any(|left| left.agent == *agent && left.service == one.service);
+    let entry = |one: &&Placement| Entry {
         caller: caller.to_owned(),
         action: "placement",
         target: one.service.to_string(),
-        detail: format!("it stood on the host of {agent}, and stands on the host of {} from now on", one.agent),
+        detail: format!("it stood on the host of {agent}, and stands nowhere until a person says where"),
     };
-    Ok(Some(lost.map(entry).collect()))
+    Ok((!own.is_empty()).then(|| own.iter().filter(is_left).map(entry).collect()))
 }

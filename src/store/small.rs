@@ -28,6 +28,23 @@ impl Store {
         Ok(row.try_get("value")?)
     }
 
+    /// Whether of all servers of this database `holder` alone may do `what`, for `term` from now on: it could before, or nobody can any
+    /// more.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn has_alone(&self, what: &str, holder: &str, term: Duration) -> Result<bool, StoreError> {
+        let now_ms = clock::now_ms();
+        let until_ms = now_ms.saturating_add(i64::try_from(term.as_millis()).unwrap_or(i64::MAX));
+        // The time has a fixed width, so texts are compared as times are.
+        let take = sqlx::query(
+            "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value
+             WHERE meta.value < $3 OR substr(meta.value, 22) = $4",
+        );
+        let take = take.bind(what).bind(format!("{until_ms:020} {holder}")).bind(format!("{now_ms:020}")).bind(holder);
+        Ok(self.gate.write(take).await? == 1)
+    }
+
     /// Whether the database accepts writes: tried over a new connection, at most every five seconds. Callers in between, or at the same
     /// time, get the same answer.
     ///

@@ -33,10 +33,12 @@ impl Watcher {
     /// # Errors
     /// [`NotLooked`].
     pub async fn look_now(&self, service: &Service, release: Option<Release>) -> Result<Report, NotLooked> {
-        let _place = self.asked.try_acquire().map_err(|_| NotLooked::Busy)?;
         if let Some(agent) = service.stack.agents().first() {
-            return Ok(self.deployer.agents().look(agent, &service.name, release.as_ref()).await?);
+            let agents = self.deployer.agents();
+            let _place = agents.place_to_look(agent).ok_or(NotLooked::Busy)?;
+            return Ok(agents.look(agent, &service.name, release.as_ref()).await?);
         }
+        let _place = self.asked.try_acquire().map_err(|_| NotLooked::Busy)?;
         let smoke = service.smoke.as_ref().ok_or_else(|| NotLooked::NoPage(service.name.clone()))?;
         let release = match release {
             Some(release) => Some(release),

@@ -24,7 +24,11 @@ use crate::support::Rig;
 use crate::support::assert_refused;
 use crate::support::until;
 
-on_both!(what_an_agent_says_of_services_of_others_counts_for_nothing, agents_that_were_lost_with_the_database_are_readmitted_by_a_person,);
+on_both!(
+    what_an_agent_says_of_services_of_others_counts_for_nothing,
+    agents_that_were_lost_with_the_database_are_readmitted_by_a_person,
+    a_revoked_agent_stays_revoked_when_an_older_database_is_put_back,
+);
 
 /// An agent that says what the test wants.
 pub(crate) struct Speaker(Socket<TcpStream>);
@@ -171,6 +175,34 @@ async fn agents_that_were_lost_with_the_database_are_readmitted_by_a_person(data
     assert_eq!(dial(&rig, Some(&header(&gone)), SUBPROTOCOL).await.err(), Some(stranger()));
     let _line = host.connect(&rig).await.unwrap();
     until_state(&rig, "micro", "online").await;
+    rig.finish().await;
+}
+
+/// The database is put back from a time before an agent was revoked; the data folder is the same.
+async fn a_revoked_agent_stays_revoked_when_an_older_database_is_put_back(database: Database) {
+    let mut rig = Plan::new(database).start().await;
+    let host = Host::enrolled(&rig, "micro").await;
+    drop(host.connect(&rig).await.unwrap());
+    assert_eq!(rig.act(rig.key(), "/api/v1/agents/micro/revoke").await.status, 200);
+    for statement in ["UPDATE agents SET revoked_ms = NULL", "UPDATE agent_keys SET ended_ms = NULL"] {
+        rig.execute(statement).await;
+    }
+    let header = || host.opening().header(&host.mine.keys);
+    let known = || std::fs::read_to_string(rig.data_dir().join("agents-known")).unwrap();
+    for _ in 0..2 {
+        assert_eq!(dial(&rig, Some(&header()), SUBPROTOCOL).await.err(), Some(refused(401, "unauthorized")));
+        let told = Call::get("/api/v1/agents").by(rig.key()).send(&rig).await.json()["problems"].to_string();
+        assert!(told.contains("The agent micro was revoked, and the database was put back"), "{told}");
+    }
+    assert!(known().contains("\"is_revoked\": true"), "{}", known());
+    rig.restart().await;
+    assert_eq!(dial(&rig, Some(&header()), SUBPROTOCOL).await.err(), Some(refused(401, "unauthorized")));
+    // A person ends that.
+    let host = Host::enrolled(&rig, "micro").await;
+    let _line = host.connect(&rig).await.unwrap();
+    until_state(&rig, "micro", "online").await;
+    let told = Call::get("/api/v1/agents").by(rig.key()).send(&rig).await.json()["problems"].to_string();
+    assert!(!told.contains("was put back"), "{told}");
     rig.finish().await;
 }
 

@@ -356,6 +356,10 @@ async fn a_copy_of_an_agent_is_refused_and_shown(database: Database) {
     assert_eq!(dial(&rig, Some(&elsewhere.header(&host.mine.keys)), SUBPROTOCOL).await.err(), Some(refused(403, "agent_clone")));
     let agent = shown(&rig, "micro").await;
     assert_eq!((&agent["state"], &agent["clone"]["what"]), (&json!("online"), &json!(format!("the machine {}", "07".repeat(16)))));
+    // Nothing was proven by that, so saying it again writes nothing.
+    let third = Opening { machine: MachineId::of([8; 16]), ..host.opening() };
+    assert_eq!(dial(&rig, Some(&third.header(&host.mine.keys)), SUBPROTOCOL).await.err(), Some(refused(403, "agent_clone")));
+    assert_eq!(shown(&rig, "micro").await["clone"], agent["clone"]);
     // A virtual machine that was copied whole: the same machine id, a second process. When the first one comes back, both are there.
     let copy = Host { life: "aa".repeat(16), ..host };
     let _newer = copy.connect(&rig).await.unwrap();
@@ -408,8 +412,10 @@ async fn a_key_is_replaced_while_both_count(database: Database) {
     assert_eq!(shown(&rig, "micro").await["keys"].as_array().map(Vec::len), Some(2));
     assert_eq!(rig.count("SELECT COUNT(*) FROM audit WHERE action = 'agent_key'").await, 5);
     // One that is never used does not count for ever.
-    host.mine.next = None;
-    rig.execute("UPDATE agent_keys SET added_ms = 1 WHERE ended_ms IS NULL").await;
+    let unused = host.mine.next.take().unwrap();
+    let opening = Opening { key: unused.public().clone(), ..host.opening() };
+    rig.execute("UPDATE agent_keys SET added_ms = added_ms - 604800000 WHERE ended_ms IS NULL").await;
+    assert_eq!(dial(&rig, Some(&opening.header(&unused)), SUBPROTOCOL).await.err(), Some(refused(401, "unauthorized")));
     drop(host.connect(&rig).await.unwrap());
     assert_eq!(shown(&rig, "micro").await["keys"].as_array().map(Vec::len), Some(1));
     rig.finish().await;
@@ -455,14 +461,26 @@ async fn the_answer_to_an_enrolment_cuts_nobody_and_is_repeated_for_its_time_onl
 async fn a_host_that_is_dialled_is_no_agent(database: Database) {
     let rig = Plan::new(database).start().await;
     let host = Host::enrolled(&rig, "edge").await;
+    let mut line = host.connect(&rig).await.unwrap();
+    until_state(&rig, "edge", "online").await;
     let mut plan = rig.plan.clone();
     plan.tables = "[host.edge]\naddress = \"root@127.0.0.1\"\nhost_key = \"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGx\"\n".into();
     plan.write(rig.dir(), "server", rig.url.as_deref());
+    rig.app().read_again(&rig.config_file);
+    let why = tokio::time::timeout(Duration::from_secs(5), line.hear()).await.expect("at once").unwrap_err();
+    assert!(matches!(&why, Parted::Closed(why) if why == "this server dials the host of that name"), "{why:?}");
     let mut rig = rig;
     rig.restart().await;
     assert_refused(&rig.act(rig.key(), "/api/v1/agents/edge/code").await, 409, "agent_is_a_host");
     let header = host.opening().header(&host.mine.keys);
     assert_eq!(dial(&rig, Some(&header), SUBPROTOCOL).await.err(), Some(refused(409, "agent_is_a_host")));
+    // Where ssh is there for installing alone, its agent dials by itself.
+    plan.tables += "dial = false\n";
+    plan.write(rig.dir(), "server", rig.url.as_deref());
+    rig.app().read_again(&rig.config_file);
+    let _line = host.connect(&rig).await.unwrap();
+    until_state(&rig, "edge", "online").await;
+    assert_eq!(rig.act(rig.key(), "/api/v1/agents/edge/code").await.status, 200);
     rig.finish().await;
 }
 

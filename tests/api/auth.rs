@@ -22,6 +22,8 @@ use tagalong::http::auth::sign;
 use tagalong::http::auth::token;
 use tagalong::model::Verb;
 
+use crate::browser::Browser;
+use crate::browser::add_user;
 use crate::support::Answer;
 use crate::support::Call;
 use crate::support::Database;
@@ -36,6 +38,7 @@ on_both!(
     no_route_answers_without_proof_and_scope,
     a_signature_holds_for_five_minutes,
     every_key_may_do_what_its_scopes_say_on_every_route,
+    a_page_needs_what_its_twin_of_the_api_needs,
     a_read_token_reads_its_own_deployment,
     a_read_token_is_its_callers_alone,
     a_retry_needs_what_the_order_needed,
@@ -563,6 +566,76 @@ async fn every_key_may_do_what_its_scopes_say_on_every_route(database: Database)
     }
     println!("{} calls allowed, {} refused", counts.0, counts.1);
     drop(gates);
+    rig.finish().await;
+}
+
+/// The path of the API that does what a page does; none: only a page does it.
+fn twin(path: &str) -> Option<String> {
+    Some(match path {
+        "/audit" | "/audit/verify" | "/keys" => return None,
+        "/services/{name}/deploy" => "/api/v1/deployments".to_owned(),
+        "/services/{name}/rollback" => "/api/v1/rollbacks".to_owned(),
+        "/data/{name}/reload" => "/api/v1/reloads".to_owned(),
+        "/agents/new" => "/api/v1/agents/{name}/code".to_owned(),
+        "/users/new" => "/api/v1/users".to_owned(),
+        "/users/{name}/logout" | "/users/{name}/disable" | "/users/{name}/enable" | "/users/{name}/sessions/{id}/end" => {
+            "/api/v1/users/{name}".to_owned()
+        }
+        same => format!("/api/v1{same}"),
+    })
+}
+
+/// Whether a user with `scopes` may see or do what stands at the page `path`, by what the API needs for the same.
+fn may_on_pages(scopes: &[&str], path: &str) -> bool {
+    let Some(twin) = twin(path) else { return scopes.contains(&"read") };
+    if is_the_operators(&twin) {
+        return ["deploy:*", "rollback:*", "approve:*", "reload:*", "read"].iter().all(|scope| scopes.contains(scope));
+    }
+    let acts = ROUTES.iter().any(|route| route.path == path && route.method == actix_web::http::Method::POST);
+    let is_it = |(route, _): &(&'static Route, Verb)| route.path == twin && (route.method == actix_web::http::Method::POST) == acts;
+    let (route, verb) = protected().find(is_it).unwrap_or_else(|| panic!("{path} does what no route of the API does; say so in twin()"));
+    may(scopes, verb, About::of(route, "web"))
+}
+
+/// No page shows or does for a user what the API would refuse to a key with the same scopes, nor the other way about.
+async fn a_page_needs_what_its_twin_of_the_api_needs(database: Database) {
+    const PASSWORD: &str = "correct horse battery staple";
+    let rig = Plan { socket: true, ..with_datasets(Plan::new(database)) }.start().await;
+    let gate = rig.gate("web");
+    let id = rig.order_running("web", "1").await;
+    let sets: [&[&str]; 8] = [
+        &["read"],
+        &["read:web"],
+        &["deploy:web"],
+        &["rollback:*", "deploy:*", "approve:*", "read"],
+        &["rollback:*", "deploy:*", "reload:*", "read"],
+        &["approve:web"],
+        &["reload:web"],
+        &["read:db"],
+    ];
+    let mut counts = (0, 0);
+    for (at, scopes) in sets.into_iter().enumerate() {
+        let name = format!("user-{at}");
+        add_user(&rig, &name, scopes, Some(PASSWORD)).await;
+        let browser = Browser::new(&rig);
+        assert_eq!(browser.log_in(&name, PASSWORD).await.status, 303);
+        let token = browser.form_token().await;
+        for route in ROUTES.iter().filter(|route| matches!(route.need, Need::Session(Some(_)))) {
+            let path = route.path.replace("{id}", &id).replace("{name}", "web");
+            let path = if path.ends_with("/log/search") { format!("{path}?text=x") } else { path };
+            let (what, allowed) = (format!("{scopes:?}: {} {path}", route.method), may_on_pages(scopes, route.path));
+            match (route.method == actix_web::http::Method::GET, allowed) {
+                (true, true) => assert_ne!(browser.get(&path).await.status, 403, "{what}"),
+                (true, false) => assert_eq!(browser.get(&path).await.status, 403, "{what}"),
+                (false, true) => continue,
+                (false, false) => assert_eq!(browser.post(&path, &[("form_token", &token)]).await.status, 403, "{what}"),
+            }
+            if allowed { counts.0 += 1 } else { counts.1 += 1 }
+        }
+    }
+    println!("{} pages shown, {} refused", counts.0, counts.1);
+    assert!(counts.0 > 50 && counts.1 > 150, "{counts:?}");
+    drop(gate);
     rig.finish().await;
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::Value;
 use serde_json::json;
 use sqlx::Row as _;
@@ -28,7 +29,9 @@ use crate::support::until;
 
 on_both!(
     a_service_belongs_to_the_agent_that_named_it_first,
+    a_service_of_a_revoked_agent_is_nobodys_until_a_person_decides,
     only_who_was_asked_answers,
+    an_agent_that_looks_at_no_page_keeps_nobody_from_those_of_others,
     what_an_agent_tells_is_its_own_word,
     what_an_agent_tells_is_of_a_bounded_size,
     lines_are_of_the_agents_own_runs_and_bounded,
@@ -75,6 +78,11 @@ impl Captured {
                 return frame;
             }
         }
+    }
+
+    /// It is asked to look at a page.
+    async fn is_to_look(&mut self) {
+        while self.hear("ask").await["body"]["ask_for"] != "look" {}
     }
 
     /// Whether the line is ended by the other side.
@@ -129,15 +137,42 @@ async fn a_service_belongs_to_the_agent_that_named_it_first(database: Database) 
     first = Captured::welcomed(&rig, &micro, &[]).await;
     until_place(&rig, "web", None).await;
     first.say(&hello(&[])).await;
-    until_told(&rig, "because it stood on the host of micro, which does not name it any more").await;
+    until_told(&rig, "because it stood on the host of micro, which was revoked or does not name it any more").await;
     first.say(&hello(&[("web", IMAGE)])).await;
     until_place(&rig, "web", Some("micro")).await;
-    // A person decides, and the audit trail says who has it then.
+    rig.finish().await;
+}
+
+async fn a_service_of_a_revoked_agent_is_nobodys_until_a_person_decides(database: Database) {
+    let mut rig = none(database).start().await;
+    let (micro, other) = (Host::enrolled(&rig, "micro").await, Host::enrolled(&rig, "a").await);
+    let first = Captured::welcomed(&rig, &micro, &[("web", IMAGE)]).await;
+    let _second = Captured::welcomed(&rig, &other, &[("web", IMAGE)]).await;
+    until_place(&rig, "web", Some("micro")).await;
+    // Who named it second gets it neither when the first is revoked, nor after a restart, and the audit trail says so.
     assert_eq!(rig.act(rig.key(), "/api/v1/agents/micro/revoke").await.status, 200);
-    assert_eq!(place_of(&rig, "web").as_deref(), Some("a"));
-    assert_eq!(rig.count("SELECT COUNT(*) FROM audit WHERE action = 'placement' AND target = 'web' AND caller = 'key:ops'").await, 1);
-    assert_eq!(rig.act(rig.key(), "/api/v1/agents/a/revoke").await.status, 200);
     assert_eq!(place_of(&rig, "web"), None);
+    until_told(&rig, "because it stood on the host of micro, which was revoked or does not name it any more").await;
+    drop(first);
+    rig.restart().await;
+    let _second = Captured::welcomed(&rig, &other, &[("web", IMAGE), ("cache", IMAGE)]).await;
+    until_place(&rig, "cache", Some("a")).await;
+    assert_eq!(place_of(&rig, "web"), None);
+    // The host that had it has it again once a person has enrolled it anew.
+    let micro = Host::enrolled(&rig, "micro").await;
+    let _first = Captured::welcomed(&rig, &micro, &[("web", IMAGE)]).await;
+    until_place(&rig, "web", Some("micro")).await;
+    assert_eq!(rig.act(rig.key(), "/api/v1/agents/micro/revoke").await.status, 200);
+    assert_eq!(place_of(&rig, "web"), None);
+    assert_eq!(rig.count("SELECT COUNT(*) FROM audit WHERE action = 'placement' AND target = 'web' AND caller = 'key:ops'").await, 2);
+    // A person decides.
+    let url = rig.url.clone();
+    rig.plan.tables = "[service.web]\nhosts = [\"a\"]\n".into();
+    rig.plan.write(rig.dir(), "server", url.as_deref());
+    rig.app().read_again(&rig.config_file);
+    assert_eq!(place_of(&rig, "web").as_deref(), Some("a"));
+    // Where nobody names it any more, it is anybody's.
+    assert_eq!(rig.act(rig.key(), "/api/v1/agents/a/revoke").await.status, 200);
     assert_eq!(rig.count("SELECT COUNT(*) FROM placements").await, 0);
     rig.finish().await;
 }
@@ -160,6 +195,36 @@ async fn only_who_was_asked_answers(database: Database) {
     asked.say(&json!({ "kind": "answer", "ask": ask, "body": { "answer": "datasets", "datasets": [] } })).await;
     let answer = answer.await.unwrap().unwrap();
     assert!(matches!(&answer, AnswerBody::Datasets { datasets } if datasets.is_empty()), "{answer:?}");
+    rig.finish().await;
+}
+
+/// Somebody asks that the page of a service be looked at.
+async fn look(rig: &Rig, service: &str) -> u16 {
+    Call::post(&format!("/api/v1/services/{service}/look"), &json!({ "tag": "1" })).by(rig.key()).send(rig).await.status
+}
+
+async fn an_agent_that_looks_at_no_page_keeps_nobody_from_those_of_others(database: Database) {
+    let rig = none(database).start().await;
+    let (micro, other) = (Host::enrolled(&rig, "micro").await, Host::enrolled(&rig, "a").await);
+    let mut silent = Captured::welcomed(&rig, &micro, &[("web", IMAGE)]).await;
+    let mut second = Captured::welcomed(&rig, &other, &[("api", IMAGE)]).await;
+    until_place(&rig, "web", Some("micro")).await;
+    until_place(&rig, "api", Some("a")).await;
+    let held = join_all((0..4).map(|_| look(&rig, "web")));
+    let beside = async {
+        for _ in 0..4 {
+            silent.is_to_look().await;
+        }
+        assert_eq!(look(&rig, "web").await, 503);
+        tokio::select! {
+            status = look(&rig, "api") => panic!("{status}"),
+            () = second.is_to_look() => {}
+        }
+    };
+    tokio::select! {
+        all = held => panic!("{all:?}"),
+        () = beside => {}
+    }
     rig.finish().await;
 }
 

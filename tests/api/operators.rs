@@ -26,6 +26,7 @@ async fn started(database: Database) -> Rig {
     add_user(&rig, "root", &ALL, Some(PASSWORD)).await;
     add_user(&rig, "reader", &["read"], Some(PASSWORD)).await;
     add_user(&rig, "webber", &["deploy:web"], Some(PASSWORD)).await;
+    add_user(&rig, "almost", &["deploy:*", "rollback:*", "approve:*", "read"], Some(PASSWORD)).await;
     rig
 }
 
@@ -82,7 +83,10 @@ async fn the_page_of_agents_enrols_shows_and_revokes(database: Database) {
     let webber = browser(&rig, "webber").await;
     assert!(!webber.get("/").await.text.contains("href=\"/agents\""));
     assert_eq!(webber.get("/agents").await.status, 403);
-    for stranger in [&reader, &webber] {
+    let almost = browser(&rig, "almost").await;
+    let seen = almost.get("/agents").await.text;
+    assert!(seen.contains("micro") && !seen.contains("Revoke…") && !seen.contains("Enrol a host"), "{seen}");
+    for stranger in [&reader, &webber, &almost] {
         let token = stranger.form_token().await;
         for path in ["/agents/new", "/agents/micro/revoke"] {
             assert_eq!(stranger.get(path).await.status, 403, "{path}");
@@ -116,6 +120,12 @@ async fn the_page_of_users_does_what_the_command_line_does(database: Database) {
         let refused = confirmed(&root, "/users/new", &[("name", name), ("scopes", scopes)]).await;
         assert!([400, 409].contains(&refused.status) && refused.text.contains(what), "{name} {scopes}: {}", refused.text);
         assert!(refused.text.contains(&format!("value=\"{}\"", name.replace('"', "&quot;"))), "{}", refused.text);
+    }
+    // A link prepares no permission.
+    for (name, shown) in [("webber", "deploy:web"), ("nobody", "read")] {
+        let page = root.get(&format!("/users/new?name={name}&scopes=rollback:*&known=1")).await.text;
+        assert!(page.contains(&format!("value=\"{shown}\"")) && !page.contains("rollback:*"), "{page}");
+        assert_eq!(page.contains("Until now webber may do: deploy:web."), name == "webber", "{page}");
     }
     let added = confirmed(&root, "/users/new", &[("name", "ada"), ("scopes", "read deploy:web")]).await;
     let code = shown_code(&added);

@@ -291,6 +291,53 @@ async fn a_stream_ends_with_the_key_or_session_that_opened_it() {
     rig.finish().await;
 }
 
+/// A page that changes a user ends their streams, as the API does, and so does a key's secret that counts no more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_ends_with_what_a_page_changes_and_with_a_secret_that_was_replaced() {
+    const PASSWORD: &str = "canary horse battery staple";
+    let rig = Plan { socket: true, ..plan(Database::Sqlite) }.start().await;
+    let gate = rig.gate("web");
+    let id = rig.order_running("web", "1").await;
+    add_user(&rig, "root", &["deploy:*", "rollback:*", "approve:*", "reload:*", "read"], Some(PASSWORD)).await;
+    let root = Browser::new(&rig);
+    assert_eq!(root.log_in("root", PASSWORD).await.status, 303);
+    for (name, path, more) in [
+        ("ada", "/users/ada/logout", [].as_slice()),
+        ("bea", "/users/bea/disable", &[]),
+        ("cee", "/users/cee/remove", &[]),
+        ("dee", "/users/new", &[("name", "dee"), ("scopes", "read:db"), ("known", "1")]),
+        ("eve", "", &[]),
+    ] {
+        add_user(&rig, name, &["read:web"], Some(PASSWORD)).await;
+        let browser = Browser::new(&rig);
+        assert_eq!(browser.log_in(name, PASSWORD).await.status, 303);
+        let cookie = browser.cookies.borrow().iter().map(|(name, value)| format!("{name}={value}")).next().unwrap();
+        let headers = [("cookie", cookie), ("origin", format!("http://{}", rig.address()))];
+        let mut socket = Socket::open(&rig, &format!("/ws/deployments/{id}"), &headers).await.unwrap();
+        assert_eq!(socket.next().await.unwrap()[0]["position"], 1);
+        let page = root.get("/users").await.text;
+        let end = page.split('"').find(|part| part.starts_with(&format!("/users/{name}/sessions/"))).unwrap().to_owned();
+        let path = if path.is_empty() { end.as_str() } else { path };
+        let token = root.form_token().await;
+        let began = std::time::Instant::now();
+        let done = root.post(path, &[&[("form_token", token.as_str())], more].concat()).await;
+        assert_eq!(done.status, 303, "{path}: {}", done.text);
+        assert_eq!(socket.rest().await.1, 4401, "{path}");
+        assert!(began.elapsed().as_secs() < 20, "{path}: {:?}", began.elapsed());
+    }
+    let mut socket = Socket::by(&rig, &rig.plan.keys[1], &id, 0).await;
+    assert_eq!(socket.next().await.unwrap()[0]["position"], 1);
+    let mut next = rig.plan.clone();
+    next.keys[1] = Key::bearer("reader", &["read"]);
+    next.write(rig.dir(), "server", None);
+    let began = std::time::Instant::now();
+    rig.app().read_again(&rig.config_file);
+    assert_eq!(socket.rest().await.1, 4401);
+    assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
+    drop(gate);
+    rig.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_proves_nothing_in_the_first_frame_is_closed() {
     let rig = plan(Database::Sqlite).start().await;

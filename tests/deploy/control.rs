@@ -32,7 +32,7 @@ pub(crate) fn write_stdio(dir: &Path, agent: &Path, more: &str) {
         std::fs::create_dir(dir.join(folder)).expect("a folder");
     }
     let script = format!(
-        "#!/bin/sh\n[ -e {dir}/down ] && {{ echo 'No route to host' >&2; exit 255; }}\necho $$ > {dir}/ssh.pid.new\nmv {dir}/ssh.pid.new {dir}/ssh.pid\n\
+        "#!/bin/sh\n[ -e {dir}/down ] && {{ echo 'No route to host' >&2; exit 255; }}\nenv > {dir}/ssh.env\necho $$ > {dir}/ssh.pid.new\nmv {dir}/ssh.pid.new {dir}/ssh.pid\n\
          exec {wire} {dir} {tagalong} agent --stdio --config {agent}\n",
         dir = dir.display(),
         wire = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/deploy/wire.py").display(),

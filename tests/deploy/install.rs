@@ -181,6 +181,13 @@ impl Rig {
         said.trim_start_matches("error: ").to_owned()
     }
 
+    /// The same, after the keys that were trusted.
+    fn refused_last(&self, args: &[&str]) -> String {
+        let ran = self.tagalong(args);
+        assert_eq!(ran.status.code(), Some(1), "{args:?}: {}", String::from_utf8_lossy(&ran.stdout));
+        String::from_utf8_lossy(&ran.stderr).lines().last().unwrap_or_default().to_owned()
+    }
+
     /// What a command on the host itself says.
     fn on_host(&self, command: &str) -> String {
         let port = self.host.port.to_string();
@@ -247,6 +254,22 @@ async fn a_host_that_is_dialled_gets_tagalong_and_an_unknown_key_is_printed() {
     let said = String::from_utf8_lossy(&taken.stderr).into_owned();
     let line = format!("host_key = \"{}\"", rig.key_of("host").rsplit_once(' ').expect("a comment").0);
     assert!(taken.status.success() && said.contains(&line) && said.contains("dial = false"), "{line}: {said}");
+}
+
+#[tokio::test]
+async fn a_host_does_not_say_which_agent_is_revoked() {
+    let rig = Rig::new().await;
+    let binary = rig.path("tagalong").display().to_string();
+    rig.done(&["agent", "install", "edge", "--control", &rig.url().await, "--binary", &binary]);
+    // By this address it is no host of the configuration, and what stands there says what it likes.
+    let says = "{\"enrolled\":\"edge\",\"configured\":null,\"is_running\":true,\"changed\":[]}";
+    rig.on_host(&format!(
+        "cd /usr/local/bin && mv tagalong real && printf '#!/bin/sh\necho '\\''{says}'\\' > tagalong && chmod 755 tagalong"
+    ));
+    let (port, key) = (rig.host.port.to_string(), rig.path("key").display().to_string());
+    let refused = rig.refused_last(&["agent", "uninstall", "root@127.0.0.1", "--port", &port, "--identity", &key, "--accept-new"]);
+    assert!(refused.contains("says that it is enrolled as the agent edge") && refused.contains("--name"), "{refused}");
+    assert_ne!(rig.control().get("/api/v1/agents").await.1["agents"][0]["state"], "revoked");
 }
 
 #[tokio::test]

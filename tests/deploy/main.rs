@@ -25,6 +25,7 @@ mod dice;
 mod files;
 mod fleet;
 mod fleet_asks;
+mod fleet_hosts;
 mod fleet_line;
 mod fleet_lost;
 mod fleet_storm;

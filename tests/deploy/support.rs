@@ -74,6 +74,13 @@ impl Server {
         Self::start_by(dir, command).await
     }
 
+    /// The same with a variable in its environment.
+    pub(crate) async fn start_with_env(dir: &Path, name: &str, value: &str) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tagalong"));
+        command.env(name, value);
+        Self::start_by(dir, command).await
+    }
+
     async fn start_by(dir: &Path, mut command: Command) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let log = dir.join("serve.log");

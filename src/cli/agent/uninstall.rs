@@ -31,7 +31,16 @@ pub(super) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
     let mut changed = Vec::new();
     if facts.installed.is_some() {
         if !is_configured && args.name.is_none() {
+            let typed = remote.name.clone();
             remote.take_enrolled_name().await?;
+            // What a host says must not choose whose keys are revoked.
+            anyhow::ensure!(
+                remote.name == typed,
+                "{} says that it is enrolled as the agent {}, and would be {typed} by its address; nothing was changed. Say with --name which agent is to \
+                 be revoked.",
+                remote.address(),
+                remote.name
+            );
         }
         let said = remote.tagalong(PROGRAM, &["agent", "host", "remove"], None).await?;
         changed = serde_json::from_str::<Changed>(said.trim())?.changed;

@@ -200,7 +200,9 @@ fn creation(own: &Own, beside: &Beside, of: &str, env_file: &str) -> Vec<String>
     option("--restart", if tries { "no" } else { "unless-stopped" });
     option("--volumes-from", &if tries { format!("{}:ro", own.id) } else { own.id.clone() });
     option("--env-file", env_file);
-    several_lines(&own.env).for_each(|(name, _)| option("--env", name));
+    for (name, _) in several_lines(&own.env) {
+        option("--env", name);
+    }
     let host = at(&own.inspected, &["HostConfig"]).unwrap_or(&Value::Null);
     for (name, value) in [
         ("--network", text(host, &["NetworkMode"])),
@@ -231,7 +233,9 @@ fn creation(own: &Own, beside: &Beside, of: &str, env_file: &str) -> Vec<String>
         let options = options.as_str().unwrap_or_default();
         option("--tmpfs", &if options.is_empty() { place.to_owned() } else { format!("{place}:{options}") });
     }
-    bounds(host).iter().for_each(|(name, value)| option(name, value));
+    for (name, value) in &bounds(host) {
+        option(name, value);
+    }
     let is_set = |key: &str| at(host, &[key]).and_then(Value::as_bool) == Some(true);
     words.extend(is_set("Privileged").then(|| "--privileged".to_owned()));
     words.extend((is_set("ReadonlyRootfs") && !tries).then(|| "--read-only".to_owned()));
@@ -322,8 +326,8 @@ mod tests {
             "HostConfig": {
                 "NetworkMode": "edge", "GroupAdd": ["998"], "CapDrop": ["ALL"], "SecurityOpt": ["no-new-privileges:true"],
                 "ReadonlyRootfs": true, "Tmpfs": {"/tmp": "", "/run/tagalong": "uid=1000"}, "PidMode": "", "Privileged": false,
-                "IpcMode": "private", "Runtime": "runc", "Memory": 268435456, "MemorySwap": -1, "PidsLimit": 200, "CpuShares": 0,
-                "NanoCpus": 1500000000u64, "Ulimits": [{"Name": "nofile", "Soft": 1024, "Hard": 2048}], "Devices": [
+                "IpcMode": "private", "Runtime": "runc", "Memory": 268_435_456, "MemorySwap": -1, "PidsLimit": 200, "CpuShares": 0,
+                "NanoCpus": 1_500_000_000_u64, "Ulimits": [{"Name": "nofile", "Soft": 1024, "Hard": 2048}], "Devices": [
                     {"PathOnHost": "/dev/fuse", "PathInContainer": "/dev/fuse", "CgroupPermissions": "rwm"}]
             },
             "NetworkSettings": {"Networks": {"edge": {}, "db": {}}}

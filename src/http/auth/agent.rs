@@ -8,6 +8,7 @@ use actix_web::dev::Payload;
 use tokio::io::DuplexStream;
 
 use crate::api;
+use crate::clock;
 use crate::http::Shared;
 use crate::http::auth::attempt::Attempt;
 use crate::http::auth::same_origin::is_had_by_another_site;
@@ -23,6 +24,9 @@ use crate::store::Agent;
 
 const IN_THE_CLEAR: &str = "Agents are taken over https, loopback and unix sockets only; behind a proxy, list the proxy in trusted_proxies and \
 let it send the headers that forwarded_headers names.";
+
+/// How often it is written down that a copy of an agent came, ms.
+const CLONE_EVERY_MS: i64 = 60_000;
 
 /// An agent that opens a line with a key that counts. It has yet to prove that it does so now.
 pub(in crate::http) struct Dialled {
@@ -92,12 +96,20 @@ impl Dialled {
         let opening = attempt.header(OPENING_HEADER).ok_or_else(|| attempt.showed_nothing(Check::AgentKey))?;
         let opening = Opening::of_header(opening).ok_or_else(stranger)?;
         let agent = shared.store.agent(&opening.name).await?.filter(|agent| agent.keys.contains(&opening.key)).ok_or_else(stranger)?;
-        if shared.config.now().hosts.get(&agent.name).is_some_and(|host| host.is_dialled) {
+        // What the database has forgotten is remembered beside it. That it cannot be read is shown with the agents.
+        if shared.lines.memory.is_revoked(&agent).unwrap_or_default() {
+            return Err(stranger());
+        }
+        if shared.config.now().dials(&agent.name) {
             return Err(ApiError::agent_is_a_host(&agent.name));
         }
         if agent.machine != opening.machine {
             attempt.refused(Check::AgentClone, || (Check::AgentClone, None));
-            shared.store.agent_cloned(&agent.name, &format!("the machine {}", opening.machine)).await?;
+            // Nothing was proven yet, so this must not be worth repeating.
+            let is_new = agent.clone.as_ref().is_none_or(|(_, at_ms)| clock::now_ms() - at_ms > CLONE_EVERY_MS);
+            if is_new {
+                shared.store.agent_cloned(&agent.name, &format!("the machine {}", opening.machine)).await?;
+            }
             return Err(ApiError::agent_clone(&agent.name));
         }
         if !shared.lines.presence.has_room() && shared.lines.presence.of(&agent.name).is_none() {

@@ -58,8 +58,9 @@ impl Needs {
         Self::default()
     }
 
-    /// What only may be done by whom may do everything.
-    pub(in crate::http) fn everything() -> Self {
+    /// What only an operator may do, who may do everything: whoever enrols hosts, adds users or has the configuration read again could
+    /// give themselves any other permission.
+    pub(in crate::http) fn operator() -> Self {
         let all = [
             (Verb::Deploy, Target::Services),
             (Verb::Rollback, Target::Services),

@@ -7,6 +7,7 @@ use actix_web::dev::Payload;
 use sha2::Digest as _;
 
 use crate::clock;
+use crate::config::Key;
 use crate::http::auth::attempt::Attempt;
 use crate::http::auth::attempt::ReadBody;
 use crate::http::auth::job::JobCaller;
@@ -150,7 +151,8 @@ fn named(attempt: &Attempt<'_>, shown: &Shown, body: &[u8]) -> Option<(Scheme, W
     if by_newest {
         attempt.shared.rotations.key_used(&attempt.shared.store, key);
     }
-    Some((scheme, Who::Key(Box::new(key.clone()))))
+    // What it may follow ends with the very secret that it showed.
+    Some((scheme, Who::Key(Box::new(Key { proof: key.proof.only(by_newest), ..key.clone() }))))
 }
 
 /// What identifies a repeated call. The token of a job is good for one call that acts, whatever id the call has, so the token itself is the

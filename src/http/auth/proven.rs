@@ -150,9 +150,16 @@ pub(in crate::http) struct Line {
     scheme: Scheme,
     /// Where the call came from; none: from this host.
     address: Option<IpAddr>,
+    /// The fingerprint of the key's secret that the call was proven with; none: it was proven otherwise.
+    secret: Option<[u8; 32]>,
 }
 
 impl Line {
+    /// The fingerprint of the key's secret that the call was proven with; none: it was proven otherwise.
+    pub(super) fn secret(self) -> Option<[u8; 32]> {
+        self.secret
+    }
+
     /// Whether nobody on the way can read the answer.
     pub(in crate::http) fn is_private(self) -> bool {
         self.is_private
@@ -227,7 +234,8 @@ impl<A: Ask> Proven<A> {
             (Who::Follower(_), Some(ordered_by)) => ordered_by.clone(),
             (who, _) => who.allowed(&ask.needs()).inspect_err(|_| attempt.refused(Check::Scope, || (Check::Scope, who.key())))?,
         };
-        let line = Line { is_private: proof.is_private, scheme: proof.scheme, address: attempt.origin.address() };
+        let secret = if let Who::Key(key) = &proof.who { key.proof.fingerprints().first().copied() } else { None };
+        let line = Line { is_private: proof.is_private, scheme: proof.scheme, address: attempt.origin.address(), secret };
         Ok(Self { ask, caller, delivery: proof.delivery, line })
     }
 }

@@ -24,8 +24,8 @@ const LOOK: Duration = Duration::from_mins(1);
 /// What was shown to read a journal.
 #[derive(Debug)]
 enum Shown {
-    /// A key of the configuration.
-    Key(KeyId),
+    /// A key of the configuration, and the fingerprint of its secret; none: it has none.
+    Key(KeyId, Option<[u8; 32]>),
     /// A policy of the configuration, by the token of a job.
     Policy(KeyId),
     /// A session of the dashboard.
@@ -50,7 +50,7 @@ impl<A> Proven<A> {
     pub(in crate::http) fn right(&self, service: &ServiceName, session: Option<Session>, shared: &Shared) -> Right {
         let shown = match (session, &self.caller) {
             (Some(session), _) => Shown::Session(Box::new(session)),
-            (None, Caller::Key(key)) if self.line.is_own() => Shown::Key(key.clone()),
+            (None, Caller::Key(key)) if self.line.is_own() => Shown::Key(key.clone(), self.line.secret()),
             (None, Caller::Oidc(policy)) if self.line.is_own() => Shown::Policy(policy.clone()),
             (None, _) => Shown::Lasting,
         };
@@ -95,7 +95,7 @@ impl Right {
         let config = shared.config.now();
         match &self.shown {
             Shown::Lasting => None,
-            Shown::Key(id) => (!key_scopes(&config, id).is_some_and(covers))
+            Shown::Key(id, secret) => (!key_scopes(&config, id, *secret).is_some_and(covers))
                 .then(|| ApiError::ended(format!("The key {id} does not count for this any more; the configuration was changed."))),
             Shown::Policy(id) => {
                 let policy = config.oidc.iter().find(|policy| policy.id == *id);
@@ -113,9 +113,10 @@ impl Right {
     }
 }
 
-/// What a key may do that counts now.
-fn key_scopes<'c>(config: &'c Config, id: &KeyId) -> Option<&'c [Scope]> {
+/// What a key may do that counts now, by that one of its secrets.
+fn key_scopes<'c>(config: &'c Config, id: &KeyId, secret: Option<[u8; 32]>) -> Option<&'c [Scope]> {
     let of_sockets = config.sockets.iter().map(|socket| &socket.key);
     let key = config.keys.iter().chain(of_sockets).find(|key| key.id == *id)?;
-    key.counts_at(clock::now_ms()).then_some(key.scopes.as_slice())
+    let is_its = secret.is_none_or(|secret| key.proof.fingerprints().contains(&secret));
+    (is_its && key.counts_at(clock::now_ms())).then_some(key.scopes.as_slice())
 }

@@ -15,10 +15,10 @@ use crate::api::AgentState;
 use crate::config::Service;
 use crate::executor::Seat;
 use crate::http::Shared;
+use crate::http::auth::Needs;
 use crate::http::auth::Page;
 use crate::http::auth::PageError;
 use crate::http::dashboard::asks::SeeAgents;
-use crate::http::dashboard::asks::to_operate_agents;
 use crate::http::dashboard::link;
 use crate::http::dashboard::page::Frame;
 use crate::http::dashboard::page::Place;
@@ -134,7 +134,7 @@ pub(in crate::http) async fn show(page: Page<SeeAgents>, shared: web::Data<Share
         hosts: shown,
         problems,
         uplink: uplink(&shared),
-        may_operate: page.viewer.may_all(&to_operate_agents()),
+        may_operate: page.viewer.may_all(&Needs::operator()),
         query: query.q.clone(),
     };
     Ok(answer(StatusCode::OK, &agents))
@@ -155,7 +155,7 @@ fn hosts(shared: &Shared, enrolled: &[api::Agent]) -> Vec<Host> {
     let config = shared.config.now();
     let agents = shared.deployer.agents();
     let by_name: BTreeMap<&AgentName, &api::Agent> = enrolled.iter().map(|agent| (&agent.name, agent)).collect();
-    let names: BTreeSet<&AgentName> = by_name.keys().copied().chain(config.hosts.keys()).collect();
+    let names: BTreeSet<&AgentName> = by_name.keys().copied().chain(config.hosts.keys().filter(|name| config.dials(name))).collect();
     let host = |name: &AgentName| host(name, by_name.get(name).copied(), &agents.seat_of(name), agents.why_not(name));
     names.into_iter().map(host).collect()
 }
@@ -188,7 +188,10 @@ fn is_revoked(agent: &api::Agent) -> bool {
 fn state(agent: Option<&api::Agent>, seat: &Seat) -> (Pill, Option<i64>) {
     let Some(agent) = agent else {
         return match seat {
-            Seat::Here(attached) => (Pill::new(Tone::Good, "online"), Some(attached.since_ms)),
+            Seat::Here(attached) => match attached.stuck_ms {
+                Some(stuck_ms) => (Pill::new(Tone::Bad, "stuck"), Some(stuck_ms)),
+                None => (Pill::new(Tone::Good, "online"), Some(attached.since_ms)),
+            },
             Seat::Away { since_ms, .. } => (Pill::new(Tone::Bad, "away"), Some(*since_ms)),
             Seat::Never { .. } => (Pill::new(Tone::Warn, "not reached yet"), None),
         };
@@ -206,7 +209,9 @@ fn state(agent: Option<&api::Agent>, seat: &Seat) -> (Pill, Option<i64>) {
 
 /// What its state means, where the word does not say it.
 fn why(agent: Option<&api::Agent>, seat: &Seat) -> Option<String> {
-    let said = match agent?.state {
+    let is_stuck = seat.attached().is_some_and(|attached| attached.stuck_ms.is_some());
+    let said = match agent.map_or(AgentState::Stuck, |agent| agent.state) {
+        AgentState::Stuck if agent.is_none() && !is_stuck => return None,
         AgentState::Stuck => "It answers pings, and does not take what it is sent.",
         AgentState::Never => "Its host was enrolled and has not opened its line since.",
         AgentState::Online if seat.attached().is_none() && seat.hello().is_some() => "It is back, and what it has to tell is being stored.",

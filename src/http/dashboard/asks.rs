@@ -109,13 +109,8 @@ impl<F: DeserializeOwned> Ask for OverAgents<F> {
     }
 
     fn needs(&self) -> Needs {
-        to_operate_agents()
+        Needs::operator()
     }
-}
-
-/// What only an operator may do about agents.
-pub(super) fn to_operate_agents() -> Needs {
-    Needs::to_act(Verb::Rollback, Target::Services, None)
 }
 
 /// What is done about users by whoever may do everything: about the one of the path, where there is one.
@@ -138,7 +133,7 @@ impl<F: DeserializeOwned> Ask for OverUsers<F> {
     }
 
     fn needs(&self) -> Needs {
-        Needs::everything()
+        Needs::operator()
     }
 }
 

@@ -57,7 +57,7 @@ struct Shown {
     is_disabled: bool,
     has_password: bool,
     scopes: Vec<String>,
-    /// The same as one text, to be changed.
+    /// Where that is changed.
     change: String,
     seen: Option<Moment>,
     sessions: Vec<One>,
@@ -133,10 +133,7 @@ fn open_sessions(config: &Arc<Config>, all: Vec<Session>) -> BTreeMap<UserName, 
 fn of_this_server(user: User) -> Shown {
     let scopes: Vec<String> = user.scopes.iter().map(Scope::to_string).collect();
     Shown {
-        change: link::address(
-            "/users/new",
-            &[("name", Some(user.name.as_str())), ("scopes", Some(&scopes.join(" "))), ("known", Some("1"))],
-        ),
+        change: link::address("/users/new", &[("name", Some(user.name.as_str()))]),
         name: user.name,
         is_me: false,
         is_of_forge: false,

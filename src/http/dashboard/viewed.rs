@@ -24,7 +24,7 @@ fn needs(place: Place) -> Needs {
     match place {
         Place::Overview | Place::Deployments | Place::Incidents | Place::Data | Place::Elsewhere => Needs::only_proof(),
         Place::Agents => Needs::to_read(Target::Services),
-        Place::Users => Needs::everything(),
+        Place::Users => Needs::operator(),
         Place::Keys | Place::Audit => Needs::to_read(Target::Everything),
     }
 }

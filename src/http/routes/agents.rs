@@ -44,7 +44,7 @@ impl Ask for OneAgent {
     }
 
     fn needs(&self) -> Needs {
-        Needs::everything()
+        Needs::operator()
     }
 
     fn of_job(self, _: &Job) -> Result<Self, ApiError> {
@@ -94,7 +94,7 @@ pub(super) async fn enrol(enrolling: Enrolling, shared: web::Data<Shared>) -> An
     let name = match shared.store.enrol_agent(&enrolment).await? {
         Enrolled::Done(name) => {
             // What was open was opened with a key that counts no more.
-            shared.lines.presence.cut(&name, Cut::Revoked);
+            shared.deployer.agents().cut(&name, Cut::Revoked);
             name
         }
         Enrolled::Again(name) => name,

@@ -89,7 +89,7 @@ impl Ask for Operator {
     }
 
     fn needs(&self) -> Needs {
-        Needs::everything()
+        Needs::operator()
     }
 }
 

@@ -15,6 +15,7 @@ use crate::http::auth::Proven;
 use crate::http::auth::password::is_hash;
 use crate::http::error::ApiError;
 use crate::http::people;
+use crate::http::people::Changed;
 use crate::model::Scope;
 use crate::model::UserName;
 use crate::model::Verb;
@@ -35,7 +36,7 @@ impl Ask for All {
     }
 
     fn needs(&self) -> Needs {
-        Needs::everything()
+        Needs::operator()
     }
 }
 
@@ -57,7 +58,7 @@ impl Ask for Add {
     }
 
     fn needs(&self) -> Needs {
-        Needs::everything()
+        Needs::operator()
     }
 
     fn of_job(self, _: &Job) -> Result<Self, ApiError> {
@@ -77,7 +78,7 @@ impl Ask for One {
     }
 
     fn needs(&self) -> Needs {
-        Needs::everything()
+        Needs::operator()
     }
 
     fn of_job(self, _: &Job) -> Result<Self, ApiError> {
@@ -100,7 +101,7 @@ impl Ask for Change {
     }
 
     fn needs(&self) -> Needs {
-        Needs::everything()
+        Needs::operator()
     }
 
     fn of_job(self, _: &Job) -> Result<Self, ApiError> {
@@ -141,9 +142,8 @@ pub(super) async fn list(_: Proven<All>, shared: web::Data<Shared>) -> Answer {
 pub(super) async fn add(proven: Proven<Add>, shared: web::Data<Shared>) -> Answer {
     check_line(&proven)?;
     let Add { name, scopes } = &proven.ask;
-    let is_new = shared.store.put_user(name, scopes, &proven.caller).await?;
+    let is_new = people::change(&shared, name, Changed::Scopes(scopes), &proven.caller).await? == 1;
     let scopes: Vec<String> = scopes.iter().map(Scope::to_string).collect();
-    shared.followers.look_again();
     let done = if is_new { "was added and may do" } else { "was there already and may now do" };
     Ok(HttpResponse::Ok().json(api::Done { message: format!("{name} {done} {}.", scopes.join(", ")) }))
 }
@@ -164,34 +164,33 @@ pub(super) async fn change(proven: Proven<Change>, shared: web::Data<Shared>) ->
         if !is_hash(hash) {
             return Err(ApiError::bad_request("The password_hash is not an argon2id hash as `tagalong user password` makes it."));
         }
-        if !shared.store.set_password(name, hash, &proven.caller).await? {
+        if people::change(&shared, name, Changed::Password(hash), &proven.caller).await? == 0 {
             return Err(people::nobody(name.as_str()));
         }
         done.push(format!("{name} has a new password, and every session of {name} has ended."));
     }
     if let Some(is_disabled) = body.disabled {
-        if !shared.store.disable_user(name, is_disabled, &proven.caller).await? {
+        let what = if is_disabled { Changed::Disabled } else { Changed::Enabled };
+        if people::change(&shared, name, what, &proven.caller).await? == 0 {
             return Err(people::nobody(name.as_str()));
         }
         done.push(if is_disabled { format!("{name} is logged out and cannot log in.") } else { format!("{name} can log in again.") });
     }
     if body.end_sessions {
-        let ended = shared.store.end_sessions(name, &proven.caller).await?;
+        let ended = people::change(&shared, name, Changed::LoggedOut, &proven.caller).await?;
         done.push(format!("{ended} sessions of {name} have ended."));
     }
     if done.is_empty() {
         return Err(ApiError::bad_request("Nothing is to be changed; set password_hash, disabled or end_sessions."));
     }
-    shared.followers.look_again();
     Ok(HttpResponse::Ok().json(api::Done { message: done.join(" ") }))
 }
 
 pub(super) async fn remove(proven: Proven<One>, shared: web::Data<Shared>) -> Answer {
     check_line(&proven)?;
     let name = &proven.ask.0;
-    if !shared.store.remove_user(name, &proven.caller).await? {
+    if people::change(&shared, name, Changed::Removed, &proven.caller).await? == 0 {
         return Err(people::nobody(name.as_str()));
     }
-    shared.followers.look_again();
     Ok(HttpResponse::Ok().json(api::Done { message: format!("{name} was removed, and every session of {name} has ended.") }))
 }

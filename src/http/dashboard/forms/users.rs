@@ -18,6 +18,7 @@ use crate::http::dashboard::named::Shown;
 use crate::http::dashboard::page::Place;
 use crate::http::error::ApiError;
 use crate::http::people;
+use crate::http::people::Changed;
 use crate::model::Scope;
 use crate::model::UserName;
 
@@ -35,27 +36,42 @@ pub(in crate::http) struct Form {
 
 type Answer = Result<HttpResponse, PageError>;
 
-fn adding(viewer: &Viewer, form: Form) -> Named {
+/// What the user may do whom a form names; none: there is no such user yet.
+async fn may_now(shared: &Shared, form: &Form) -> Result<Option<String>, ApiError> {
+    let users = shared.store.users().await?;
+    let user = users.into_iter().find(|user| user.name.as_str() == form.name.trim());
+    Ok(user.map(|user| user.scopes.iter().map(Scope::to_string).collect::<Vec<_>>().join(" ")))
+}
+
+fn adding(viewer: &Viewer, form: Form, now: Option<String>) -> Named {
     let is_known = !form.known.is_empty();
     let mut page = Named::new(viewer, Place::Users, "/users/new", "/users");
     let point = if is_known { "It holds for what the user does from now on." } else { "A code that logs them in once is shown next." };
     page.points.insert(0, point.to_owned());
+    page.points.extend(now.filter(|_| is_known).map(|now| format!("Until now {} may do: {now}.", form.name)));
     let title = if is_known { format!("What may {} do?", form.name) } else { "Add a user".to_owned() };
     let scopes = if form.scopes.is_empty() { "read".to_owned() } else { form.scopes };
     let button = if is_known { "Change" } else { "Add" };
     Named { title, name_label: "Name", name: form.name, is_known, scopes: Some(scopes), button, ..page }
 }
 
-pub(in crate::http) async fn add(page: Page<OverUsers<Form>>, _: web::Data<Shared>) -> Answer {
-    let form = page.viewer.query()?;
-    Ok(adding(&page.viewer, form).answer())
+pub(in crate::http) async fn add(page: Page<OverUsers<Form>>, shared: web::Data<Shared>) -> Answer {
+    // A link names somebody. It prepares no permission that a person would have to notice before they press the button.
+    let link: Form = page.viewer.query()?;
+    let now = may_now(&shared, &link).await?;
+    let known = now.as_ref().map(|_| "1".to_owned()).unwrap_or_default();
+    let form = Form { name: link.name, scopes: now.clone().unwrap_or_default(), known };
+    Ok(adding(&page.viewer, form, now).answer())
 }
 
 pub(in crate::http) async fn order_add(change: Change<OverUsers<Form>>, shared: web::Data<Shared>) -> Answer {
     let Change { viewer, ask: OverUsers { form, .. }, .. } = change;
     match added(&viewer, &shared, &form).await {
         Ok(shown) => Ok(shown),
-        Err(error) => Ok(adding(&viewer, form).refused(&error)),
+        Err(error) => {
+            let now = may_now(&shared, &form).await?;
+            Ok(adding(&viewer, form, now).refused(&error))
+        }
     }
 }
 
@@ -74,7 +90,7 @@ async fn added(viewer: &Viewer, shared: &Shared, form: &Form) -> Result<HttpResp
     if !is_there && !form.known.is_empty() {
         return Err(people::nobody(name.as_str()));
     }
-    let is_new = shared.store.put_user(&name, &scopes, &viewer.caller()).await?;
+    let is_new = people::change(shared, &name, Changed::Scopes(&scopes), &viewer.caller()).await? == 1;
     if !is_new {
         return Ok(to("/users"));
     }
@@ -127,16 +143,16 @@ impl Act {
 
     async fn done(self, viewer: &Viewer, shared: &Shared, name: &UserName) -> Result<HttpResponse, ApiError> {
         let by = viewer.caller();
-        let is_done = match self {
+        let what = match self {
             Self::Code => return Ok(code_of(viewer, shared, name).await?.answer()),
-            Self::Logout => {
-                shared.store.end_sessions(name, &by).await?;
-                true
-            }
-            Self::Disable | Self::Enable => shared.store.disable_user(name, matches!(self, Self::Disable), &by).await?,
-            Self::Remove => shared.store.remove_user(name, &by).await?,
+            Self::Logout => Changed::LoggedOut,
+            Self::Disable => Changed::Disabled,
+            Self::Enable => Changed::Enabled,
+            Self::Remove => Changed::Removed,
         };
-        if is_done { Ok(to("/users")) } else { Err(people::nobody(name.as_str())) }
+        let done = people::change(shared, name, what, &by).await?;
+        // Whoever is logged in nowhere is logged out.
+        if done > 0 || matches!(self, Self::Logout) { Ok(to("/users")) } else { Err(people::nobody(name.as_str())) }
     }
 }
 
@@ -198,7 +214,7 @@ pub(in crate::http) async fn order_remove(change: Change<OverUsers<Nothing>>, sh
 pub(in crate::http) async fn end_session(change: Change<OverUsers<Nothing>>, shared: web::Data<Shared>) -> Answer {
     let OverUsers { name, session, .. } = change.ask;
     let name = named(name)?;
-    if !shared.store.end_session(&name, &session, &change.viewer.caller()).await? {
+    if people::change(&shared, &name, Changed::SessionEnded(&session), &change.viewer.caller()).await? == 0 {
         return Err(ApiError::not_found("There is no such session; it may have ended.").into());
     }
     Ok(to("/users"))

@@ -22,6 +22,8 @@ use crate::http::dashboard::Place;
 use crate::http::dashboard::answer;
 use crate::http::dashboard::browsers::browser;
 use crate::http::error::ApiError;
+use crate::http::people;
+use crate::http::people::Changed;
 use crate::model::Verb;
 
 #[derive(Template)]
@@ -99,18 +101,16 @@ impl Ask for End {
 /// Ends the session of this browser.
 pub(in crate::http) async fn leave(change: Change<Own>, shared: web::Data<Shared>) -> Result<HttpResponse, PageError> {
     let viewer = change.viewer;
-    shared.store.end_session(viewer.user(), &viewer.session().id, &viewer.caller()).await?;
-    shared.followers.look_again();
+    people::change(&shared, viewer.user(), Changed::SessionEnded(&viewer.session().id), &viewer.caller()).await?;
     Ok(left())
 }
 
 /// Ends a session of the viewer.
 pub(in crate::http) async fn end(change: Change<End>, shared: web::Data<Shared>) -> Result<HttpResponse, PageError> {
     let Change { viewer, ask: End(id), .. } = change;
-    if !shared.store.end_session(viewer.user(), &id, &viewer.caller()).await? {
+    if people::change(&shared, viewer.user(), Changed::SessionEnded(&id), &viewer.caller()).await? == 0 {
         return Err(ApiError::not_found("You have no such session; it may have ended.").into());
     }
-    shared.followers.look_again();
     if id == viewer.session().id {
         return Ok(left());
     }
