@@ -54,15 +54,21 @@ pub(super) struct Own {
 }
 
 impl Own {
-    /// Our git folder for the checkout's `git_dir`; it is created, or brought up to date. A caller that only reads leaves none
-    /// behind.
+    /// Our git folder for the checkout's `git_dir`; it is created, or brought up to date, if `may_make`: only the holder of the dataset's
+    /// lock may. Others get it as it is if it is whole, and one of their own, which they leave nowhere, while it is not.
     ///
     /// # Errors
     /// When there is no folder to create it in.
     pub(super) fn of(settings: &config::Dataset, git_dir: &Path, is_bare: bool, may_make: bool) -> Result<Arc<Self>, DatasetError> {
         let name = text::hex(&sha2::Sha256::digest(git_dir.as_os_str().as_bytes())[..8]);
-        if !may_make && !settings.state.join(&name).join("git").is_dir() {
-            return Self::passing(settings, git_dir, is_bare);
+        if !may_make {
+            let error = |error| DatasetError::File(git_dir.to_owned(), error);
+            let own = Self::at(&settings.state.join(&name), git_dir, None).map_err(error)?;
+            return if own.is_whole(settings, git_dir, is_bare).map_err(error)? {
+                Ok(Arc::new(own))
+            } else {
+                Self::passing(settings, git_dir, is_bare)
+            };
         }
         let (root, passing) = match folder(&settings.state.join(&name)) {
             Ok(()) => (settings.state.join(&name), None),
@@ -90,20 +96,38 @@ impl Own {
         is_bare: bool,
         passing: Option<Passing>,
     ) -> std::io::Result<Arc<Self>> {
-        let traits = Traits::read(&Beneath::open(git_dir)?.text("config").unwrap_or_default());
-        let git = root.join("git");
-        let scratch = root.join("scratch");
-        let is_reftable = traits.is_reftable();
-        let own = Self { git, scratch, is_reftable, _passing: passing };
-        own.ensure(settings, git_dir, &traits.config(is_bare))?;
+        let own = Self::at(root, git_dir, passing)?;
+        own.ensure(settings, git_dir, is_bare)?;
         Ok(Arc::new(own))
     }
 
-    fn ensure(&self, settings: &config::Dataset, git_dir: &Path, config: &str) -> std::io::Result<()> {
+    /// The folder below `root`, whether it is there or not.
+    fn at(root: &Path, git_dir: &Path, passing: Option<Passing>) -> std::io::Result<Self> {
+        let traits = Traits::of(git_dir)?;
+        Ok(Self { git: root.join("git"), scratch: root.join("scratch"), is_reftable: traits.is_reftable(), _passing: passing })
+    }
+
+    /// What a folder bears that is made as this program makes it now.
+    fn mark(settings: &config::Dataset, git_dir: &Path, config: &str) -> String {
+        format!("{LAYOUT}\n{}\n{}\n{config}", git_dir.display(), settings.branch)
+    }
+
+    fn is_whole(&self, settings: &config::Dataset, git_dir: &Path, is_bare: bool) -> std::io::Result<bool> {
+        let mark = Self::mark(settings, git_dir, &Traits::of(git_dir)?.config(is_bare));
+        Ok(self.has_all() && std::fs::read_to_string(self.git.join("whole")).is_ok_and(|old| old == mark))
+    }
+
+    /// Whether everything is there without which git takes it for no repository.
+    fn has_all(&self) -> bool {
+        ["HEAD", "objects", "refs", "config"].iter().all(|name| self.git.join(name).symlink_metadata().is_ok())
+    }
+
+    fn ensure(&self, settings: &config::Dataset, git_dir: &Path, is_bare: bool) -> std::io::Result<()> {
         let theirs = Beneath::open(git_dir)?;
-        let mark = format!("{LAYOUT}\n{}\n{}\n{config}", git_dir.display(), settings.branch);
+        let config = Traits::of(git_dir)?.config(is_bare);
+        let mark = Self::mark(settings, git_dir, &config);
         let old = std::fs::read_to_string(self.git.join("whole")).unwrap_or_default();
-        if old != mark {
+        if old != mark || !self.has_all() {
             if old.lines().next() != Some(LAYOUT) && self.git.symlink_metadata().is_ok() {
                 std::fs::remove_dir_all(&self.git)?;
             }
@@ -205,6 +229,11 @@ const KNOWN: &[(&str, &[&str])] = &[
 ];
 
 impl Traits {
+    /// Those of the repository in `git_dir`.
+    fn of(git_dir: &Path) -> std::io::Result<Self> {
+        Ok(Self::read(&Beneath::open(git_dir)?.text("config").unwrap_or_default()))
+    }
+
     fn read(text: &str) -> Self {
         let mut section = String::new();
         let mut found = BTreeMap::new();

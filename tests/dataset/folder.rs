@@ -28,6 +28,16 @@ fn parked_file(world: &World, branch: &str, file: &str) -> String {
     world.run(&world.remote(), &["show", &format!("{branch}:{file}")])
 }
 
+/// tagalong's own git folder for the checkout.
+fn own_git(world: &World) -> std::path::PathBuf {
+    let folders = std::fs::read_dir(&world.settings().state).unwrap().flatten();
+    folders.map(|folder| folder.path().join("git")).find(|git| git.is_dir()).expect("a git folder")
+}
+
+fn names(folder: &std::path::Path) -> std::collections::BTreeSet<String> {
+    std::fs::read_dir(folder).unwrap().flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
 on_both_gits! {
     async fn absent_is_cloned_and_ready_again_changes_nothing(world: World) {
         let ready = world.ready().await;
@@ -36,6 +46,22 @@ on_both_gits! {
         world.assert_same();
         let again = world.ready().await;
         assert_eq!((again.healed, again.aside, again.parked), (vec![], vec![], vec![]));
+    }
+
+    async fn a_git_folder_that_is_being_made_is_left_alone_by_readers_and_completed_by_the_next_writer(world: World) {
+        world.ready().await;
+        let own = own_git(&world);
+        for missing in ["whole", "HEAD", "refs", "config"] {
+            std::fs::remove_file(own.join(missing)).unwrap();
+            let before = names(&own);
+            let seen = world.data().status(&world.cancel).await.unwrap();
+            assert_eq!(seen.head.map(|head| head.to_string()), Some(world.remote_tip()), "{missing}");
+            assert_eq!(names(&own), before, "{missing}");
+            world.elsewhere("file", missing);
+            world.reconcile().await;
+            assert!(own.join(missing).symlink_metadata().is_ok(), "{missing}");
+            world.assert_same();
+        }
     }
 
     async fn an_empty_folder_is_cloned_into(world: World) {
