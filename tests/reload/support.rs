@@ -161,10 +161,16 @@ fn example() -> &'static Path {
     static EXAMPLE: OnceLock<PathBuf> = OnceLock::new();
     EXAMPLE.get_or_init(|| {
         let built = Path::new(env!("CARGO_BIN_EXE_tagalong")).with_file_name("examples").join("searchable");
-        let args = ["build", "--quiet", "--locked", "--workspace", "--example", "searchable"];
         // With a part of the tests chosen, examples are not built by themselves. The whole workspace has the features that the tests
-        // were built with, so nothing else is compiled again.
-        let done = program(env!("CARGO"), &args, Path::new(env!("CARGO_MANIFEST_DIR")));
+        // were built with, and a dependency is built anew if a variable that cargo gives to tests stands in its environment; so nothing
+        // else is compiled again.
+        let args = ["build", "--quiet", "--locked", "--workspace", "--example", "searchable"];
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        let of_a_test = names.filter(|name| ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|begin| name.starts_with(begin)));
+        let mut words: Vec<String> = of_a_test.flat_map(|name| ["-u".to_owned(), name]).collect();
+        words.push(env!("CARGO").to_owned());
+        let words: Vec<&str> = words.iter().map(String::as_str).chain(args).collect();
+        let done = program("env", &words, Path::new(env!("CARGO_MANIFEST_DIR")));
         assert!(done.status.success() && built.exists(), "the example: {}", String::from_utf8_lossy(&done.stderr));
         built
     })
