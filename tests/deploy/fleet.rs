@@ -186,7 +186,7 @@ impl Fleet {
         for one in all["deployments"].as_array().expect("a list") {
             assert_eq!(one["state"], "done", "{one}");
         }
-        self.world.finish().await;
+        self.world.finish_while_watched().await;
     }
 }
 

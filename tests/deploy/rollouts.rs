@@ -209,7 +209,7 @@ impl Fleet {
             assert_eq!(json!(world.running()), *last, "{there}");
         }
         for world in self.hosts {
-            world.finish().await;
+            world.finish_while_watched().await;
         }
     }
 

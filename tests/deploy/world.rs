@@ -408,6 +408,16 @@ impl World {
     /// What must hold when every test ends: nothing runs or waits any more, nothing holds the stack's lock, nothing that
     /// was started still lives, and no secret stands in a journal.
     pub(crate) async fn finish(self) {
+        let watched = self.control.is_some();
+        self.finish_but_for(if watched { EVENTS } else { "" }).await;
+    }
+
+    /// The same where a control plane has asked what runs: who listens to Docker's events for that goes on for a while.
+    pub(crate) async fn finish_while_watched(self) {
+        self.finish_but_for(EVENTS).await;
+    }
+
+    async fn finish_but_for(self, going_on: &str) {
         let stack = self.path("stack");
         until("nothing holds the stack's lock", || landing::holders(&stack).is_empty()).await;
         let (_, all) = self.server().get("/api/v1/deployments?limit=100").await;
@@ -419,11 +429,15 @@ impl World {
         let log = self.server().log();
         assert!(log.contains("DEBUG") && !log.contains(SECRET), "{log}");
         let ours = self.path("docker").display().to_string();
-        let is_left = || commands().into_iter().find(|command| command.contains(&ours));
+        let may_go_on = |command: &str| !going_on.is_empty() && command.contains(going_on);
+        let is_left = || commands().into_iter().find(|command| command.contains(&ours) && !may_go_on(command));
         until("every program has ended", || is_left().is_none()).await;
         assert!(!self.server().log().contains(SECRET));
     }
 }
+
+/// What stands in the command line of who listens to Docker's events.
+const EVENTS: &str = " events ";
 
 /// The command lines of all processes.
 fn commands() -> Vec<String> {
