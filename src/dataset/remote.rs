@@ -216,8 +216,9 @@ pub(super) async fn clone(settings: &Arc<config::Dataset>, to: &Path, cancel: &C
     let to_text = crate::dataset::call::path_text(to);
     let branch = settings.branch.as_str();
     let mut args = vec!["clone", "--quiet", "--single-branch", "--branch", branch, "--no-tags", "--origin", "origin", "--template="];
-    // Attributes in the history must not decide how files are checked out: our own git folder writes them.
-    args.extend(["--no-checkout", "--no-hardlinks", "--", settings.remote.as_str(), to_text.as_str()]);
+    // Attributes in the history must not decide how files are checked out: our own git folder writes them. From a folder of this host git
+    // would copy file by file, which fails when somebody pushes meanwhile.
+    args.extend(["--no-checkout", "--no-local", "--", settings.remote.as_str(), to_text.as_str()]);
     let call = Call::new(&settings.access(), args).remote(&settings.access(), settings.fetch_deadline);
     let (ended, _, err) = call.run(cancel).await;
     match ended {

@@ -64,6 +64,15 @@ on_both_gits! {
         }
     }
 
+    /// As it is while somebody pushes: git writes under a name that is gone by the time when files are copied one by one.
+    async fn a_remote_in_a_folder_of_this_host_is_cloned_while_it_is_written(mut world: World) {
+        let remote = world.remote();
+        std::os::unix::fs::symlink("/no/such/file", remote.join("objects/tmp_obj_x")).unwrap();
+        world.set(|settings| settings.remote = remote.display().to_string());
+        world.ready().await;
+        world.assert_same();
+    }
+
     async fn an_empty_folder_is_cloned_into(world: World) {
         std::fs::create_dir(world.dir()).unwrap();
         assert_eq!(world.ready().await.aside.len(), 0);
