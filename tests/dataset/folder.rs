@@ -65,7 +65,8 @@ on_both_gits! {
     }
 
     /// As it is while somebody pushes: git writes under a name that is gone by the time when files are copied one by one.
-    async fn a_remote_in_a_folder_of_this_host_is_cloned_while_it_is_written(mut world: World) {
+    async fn a_remote_in_a_folder_of_this_host_is_cloned_while_it_is_written(world: World) {
+        let mut world = world;
         let remote = world.remote();
         std::os::unix::fs::symlink("/no/such/file", remote.join("objects/tmp_obj_x")).unwrap();
         world.set(|settings| settings.remote = remote.display().to_string());
