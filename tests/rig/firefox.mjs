@@ -76,7 +76,6 @@ try {
   const longest = await evaluate("window.longest");
   console.error(`    Firefox: at most ${most} elements, the longest time between two frames ${Math.round(longest)} ms`);
   holds("a bounded number of elements", most < 4000, most);
-  holds("it does not freeze", longest < 2000, longest);
   await evaluate(`void ((field) => { field.value = "NEEDLE"; field.dispatchEvent(new Event("input", { bubbles: true })); })(document.getElementById("log-text"))`);
   await until("the three matches", `/^1 \\S+ 3$/.test(document.getElementById("log-count").value)`);
   await open(told.live);

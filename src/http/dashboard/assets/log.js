@@ -24,7 +24,7 @@
   const POLL_MS = 3000;
 
   const chunks = new Map(); // number → { lines, through, chars, used }
-  const heights = new Map(); // number → px, as measured
+  const heights = new Map(); // number → { px, through }, as measured with the lines through that position
   const nodes = new Map(); // number → element
   const folded = new Set(); // positions of steps
   let steps = []; // positions of the lines that begin a step
@@ -34,6 +34,7 @@
   let leftAt = last; // the last line when following was stopped
   let rowPx = 20;
   let aim = 0; // the line that is to be shown as soon as it is there
+  let aimAt = 0; // how far down it is to be shown: 0 is the top of what is seen, 1 its end
   let target = 0; // the line that the address names
   let clock = 0;
 
@@ -187,7 +188,11 @@
         if (found.is_whole) break;
       }
       stepsThrough = last;
-      for (const [chunk, node] of nodes) fill(node, chunk, true);
+      // The lines themselves stay the elements that they are: somebody may have selected some meanwhile.
+      for (const line of list.querySelectorAll(".k-step")) {
+        const text = line.querySelector(".log-t");
+        if (!text.querySelector(".log-step")) text.prepend(foldButton(Number(line.dataset.p), text.textContent));
+      }
       draw();
     } catch { /* The steps cannot be folded then. */ }
   };
@@ -217,6 +222,14 @@
     into.append(text.slice(at));
   };
 
+  const foldButton = (position, text) => {
+    const button = element("button", "log-step", folded.has(position) ? "▸" : "▾");
+    button.type = "button";
+    button.setAttribute("aria-expanded", String(!folded.has(position)));
+    button.setAttribute("aria-label", `Lines of the step ${text}`);
+    return button;
+  };
+
   const lineElement = (line) => {
     const position = line.position;
     const made = element("div", `log-line k-${line.kind}`);
@@ -229,13 +242,7 @@
     const at = element("time", "log-at", time.format(date));
     at.title = `${whole.format(date)} · ${date.toISOString()}`;
     const text = element("span", "log-t");
-    if (line.kind === "step" && stepsThrough >= 0) {
-      const button = element("button", "log-step", folded.has(position) ? "▸" : "▾");
-      button.type = "button";
-      button.setAttribute("aria-expanded", String(!folded.has(position)));
-      button.setAttribute("aria-label", `Lines of the step ${line.text}`);
-      text.append(button);
-    }
+    if (line.kind === "step" && stepsThrough >= 0) text.append(foldButton(position, line.text));
     marked(text, line.text);
     if (folded.has(position)) {
       const end = steps.find((step) => step > position) ?? last + 1;
@@ -272,11 +279,28 @@
     return Math.max(0, left);
   };
 
+  // What was measured counts as long as no line has come to the chunk since.
+  const height = (chunk) => {
+    const measured = heights.get(chunk);
+    return measured && measured.through >= Math.min(endOf(chunk), last) ? measured.px : undefined;
+  };
+  const takeHeight = (chunk, made) => heights.set(chunk, { px: made.getBoundingClientRect().height, through: Number(made.dataset.through) });
+
   const offsets = () => {
     const hidden = gaps();
     const found = [0];
-    for (let chunk = 0; chunk < count(); chunk += 1) found.push(found[chunk] + (heights.get(chunk) ?? rows(chunk, hidden) * rowPx));
+    for (let chunk = 0; chunk < count(); chunk += 1) found.push(found[chunk] + (height(chunk) ?? rows(chunk, hidden) * rowPx));
     return found;
+  };
+
+  // About where a line is that has no element yet; always within its chunk, so that who goes there sees the chunk.
+  const topOf = (position, found) => {
+    const chunk = chunkOf(position);
+    if (chunk >= count()) return found[found.length - 1];
+    const hidden = gaps();
+    let above = 0;
+    for (let line = startOf(chunk) + 1; line < position; line += 1) if (!isHidden(line, hidden)) above += 1;
+    return Math.min(found[chunk] + above * rowPx, Math.max(found[chunk], found[chunk + 1] - rowPx));
   };
 
   const chunkAt = (found, y) => {
@@ -420,7 +444,7 @@
       if (!isChanged) break;
       for (const [chunk, made] of nodes) {
         // What is not whole yet has the room of the lines that are to come.
-        if (!heights.has(chunk) && isWhole(chunk)) heights.set(chunk, made.getBoundingClientRect().height);
+        if (height(chunk) === undefined && isWhole(chunk)) takeHeight(chunk, made);
       }
       found = offsets();
       place(found);
@@ -440,27 +464,30 @@
       const chunk = chunkOf(aim);
       if (chunk < count() && isWhole(chunk) && nodes.has(chunk)) aim = 0;
       else if (!nodes.has(chunk)) {
-        const top = (found[chunk] ?? 0) + (aim - startOf(chunk)) * rowPx - box.clientHeight / 3;
-        if (Math.abs(top - box.scrollTop) > box.clientHeight) { put(top); draw(); }
+        const before = box.scrollTop;
+        put(topOf(aim, found) - box.clientHeight * aimAt);
+        if (Math.abs(box.scrollTop - before) > 1) draw();
       }
       return;
     }
     const edge = box.getBoundingClientRect();
     const rect = line.getBoundingClientRect();
-    put(box.scrollTop + rect.top - edge.top - (box.clientHeight - rect.height) / 3);
+    put(box.scrollTop + rect.top - edge.top - (box.clientHeight - rect.height) * aimAt);
     aim = 0;
     draw();
   };
 
-  const goTo = (position) => {
+  const goTo = (position, share = 1 / 3) => {
     const wanted = Math.min(Math.max(1, position), Math.max(1, last));
     const step = stepOf(wanted);
     if (step !== undefined && folded.has(step)) fold(() => folded.delete(step));
     stopFollowing();
     aim = wanted;
+    aimAt = share;
     const found = offsets();
-    const chunk = chunkOf(wanted);
-    put(found[chunk] + (wanted - startOf(chunk) - 1) * rowPx - box.clientHeight / 3);
+    // The list may not have been drawn yet with all the lines that are known, and nobody scrolls further than it is high.
+    place(found);
+    put(topOf(wanted, found) - box.clientHeight * aimAt);
     drawNow();
   };
 
@@ -500,7 +527,7 @@
   more.addEventListener("click", () => { leftAt = last; follow(); box.focus({ preventScroll: true }); });
   box.addEventListener("keydown", (event) => {
     if (event.target !== box || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === "End") { event.preventDefault(); if (isLive) follow(); else goTo(last); }
+    if (event.key === "End") { event.preventDefault(); if (isLive) follow(); else goTo(last, 1); }
     if (event.key === "Home") { event.preventDefault(); goTo(1); }
   });
 
@@ -751,7 +778,7 @@
     heights.clear();
     for (const [chunk, made] of nodes) {
       made.dataset.through = chunks.get(chunk)?.through ?? -1;
-      if (isWhole(chunk)) heights.set(chunk, made.getBoundingClientRect().height);
+      if (isWhole(chunk)) takeHeight(chunk, made);
     }
     const found = offsets();
     place(found);
@@ -808,8 +835,9 @@
     }
     const before = wasAt();
     if (!byAddress()) {
-      if (before) { goTo(before); aim = 0; }
-      else { put(box.scrollHeight); draw(); }
+      if (before) goTo(before, 0);
+      else if (isFollowing) draw();
+      else goTo(last, 1);
     }
     leftAt = last;
     connect();
