@@ -382,7 +382,6 @@ impl Agents {
     }
 }
 
-/// Why a service of an agent is not taken that stands on `hosts`, or on this one.
 /// However an errand ends, nobody is sent to it any more.
 pub(super) struct Leaves<'a> {
     agents: &'a Agents,

@@ -2,6 +2,7 @@
 
 mod agent_lines;
 mod approval_page;
+mod asks;
 pub mod auth;
 mod connection;
 mod dashboard;

@@ -23,6 +23,8 @@ mod purged;
 mod push;
 mod remote;
 mod ssh;
+#[path = "../deploy/sshd.rs"]
+mod sshd;
 mod storm;
 mod table;
 mod untracked;

@@ -1,11 +1,9 @@
 //! Who loses their state, or has no room for it: a control plane its store, an agent its data folder, a host its disk.
 
-use std::io::Write as _;
-use std::path::PathBuf;
-
 use serde_json::Value;
 use serde_json::json;
 
+use crate::disk::Disk;
 use crate::fleet::Fleet;
 use crate::fleet::until_known;
 use crate::support::host;
@@ -58,37 +56,12 @@ async fn an_agent_that_lost_its_data_folder_goes_on_from_what_runs() {
     fleet.finish().await;
 }
 
-/// A small file system of its own below the data folder of the agent.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn fill(&self) {
-        let mut file = std::fs::File::create(self.0.join("fill")).expect("a file");
-        while file.write_all(&[0; 4096]).is_ok() {}
-    }
-
-    fn empty(&self) {
-        let _ = std::fs::remove_file(self.0.join("fill"));
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
 /// The disk is full when an order comes, and while lines and the outcome are to be stored.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_at_the_agent_loses_nothing_and_is_told() {
     let mut fleet = Fleet::landed().await;
     fleet.stop_agent();
-    let data = fleet.world.path("data");
-    let path = data.display().to_string();
-    host("sh", &["-c", &format!("mv {path} {path}.before && mkdir {path}")]);
-    host("mount", &["-t", "tmpfs", "-o", "size=16m,mode=700", "tmpfs", &path]);
-    let disk = Disk(data);
-    host("sh", &["-c", &format!("cp -a {path}.before/. {path}/")]);
+    let disk = Disk::over(&fleet.world.path("data"), "16m");
     fleet.start_agent().await;
     fleet.is_there_again().await;
     disk.fill();

@@ -3,16 +3,15 @@
 
 use std::path::Path;
 use std::path::PathBuf;
-use std::process::Child;
 use std::process::Command;
 use std::process::Output;
 use std::process::Stdio;
 
 use serde_json::Value;
-use tokio::net::TcpSocket;
 
+use crate::sshd::Sshd;
+use crate::sshd::keygen;
 use crate::support::Server;
-use crate::support::kept_port;
 use crate::support::until;
 use crate::support::until_some;
 
@@ -20,21 +19,6 @@ use crate::support::until_some;
 const HOST: &str = "set -e; own=$1; mount -t tmpfs tmpfs $own; for dir in /etc /usr/local /var/lib; do \
     mkdir -p $own$dir/upper $own$dir/work; mount -t overlay overlay -o lowerdir=$dir,upperdir=$own$dir/upper,workdir=$own$dir/work $dir; done; \
     /usr/sbin/sshd -D -e -f $2 & wait";
-
-/// An OpenSSH server on loopback; it goes with this value, and everything that was started over it.
-struct Sshd {
-    child: Child,
-    port: u16,
-    /// Nobody else is given the port while this is there.
-    _kept: TcpSocket,
-}
-
-impl Drop for Sshd {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// A control plane, a host and a host in between.
 struct Rig {
@@ -44,54 +28,20 @@ struct Rig {
     bastion: Sshd,
 }
 
-fn keygen(file: &Path, passphrase: &str) {
-    let args = ["-q", "-t", "ed25519", "-N", passphrase, "-f"];
-    assert!(Command::new("ssh-keygen").args(args).arg(file).status().expect("it runs").success());
-}
-
-fn spawn(dir: &Path, name: &str, has_own_folders: bool) -> Sshd {
-    let path = |file: &str| dir.join(file).display().to_string();
-    let (kept, port) = kept_port();
-    let config = format!(
-        "ListenAddress 127.0.0.1:{port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n\
-         KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nLogLevel ERROR\n",
-        path(name),
-        path("authorized"),
-    );
-    let file = path(&format!("{name}.conf"));
-    std::fs::write(&file, config).expect("a file");
-    let mut command = if has_own_folders {
-        let own = path("own");
+/// A server in a namespace of its own.
+fn host_of(dir: &Path) -> Sshd {
+    Sshd::start_by(dir, "host", |config| {
+        let own = dir.join("own");
         std::fs::create_dir(&own).expect("a folder");
         let mut command = Command::new("unshare");
-        command.args([
-            "--mount",
-            "--pid",
-            "--fork",
-            "--kill-child",
-            "--mount-proc",
-            "--propagation",
-            "private",
-            "sh",
-            "-c",
-            HOST,
-            "sh",
-            &own,
-            &file,
-        ]);
+        command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private", "sh", "-c", HOST, "sh"]);
+        command.arg(own).arg(config);
         command
-    } else {
-        let mut command = Command::new("/usr/sbin/sshd");
-        command.args(["-D", "-e", "-f", &file]);
-        command
-    };
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    Sshd { child: child.expect("sshd: install openssh-server (tests/rig/install.sh tests)"), port, _kept: kept }
+    })
 }
 
 impl Rig {
     async fn new() -> Self {
-        let _ = std::fs::create_dir_all("/run/sshd");
         let dir = tempfile::Builder::new().prefix("tagalong-").tempdir().expect("a folder");
         let path = |name: &str| dir.path().join(name);
         for name in ["host", "bastion", "other", "key"] {
@@ -103,15 +53,12 @@ impl Rig {
         assert!(Command::new("strip").arg("-o").arg(&stripped).arg(env!("CARGO_BIN_EXE_tagalong")).status().expect("strip").success());
         let public = |name: &str| std::fs::read_to_string(path(&format!("{name}.pub"))).expect("a key");
         std::fs::write(path("authorized"), public("key") + &public("locked")).expect("a file");
-        let host = spawn(dir.path(), "host", true);
-        let bastion = spawn(dir.path(), "bastion", false);
+        let host = host_of(dir.path());
+        let bastion = Sshd::start(dir.path(), "bastion");
         let mut rig = Self { dir, control: None, host, bastion };
         rig.configure(&rig.key_of("host"), &rig.key_of("bastion"), "key");
         rig.start_control().await;
-        until("sshd takes connections", || {
-            [rig.host.port, rig.bastion.port].iter().all(|port| std::net::TcpStream::connect(("127.0.0.1", *port)).is_ok())
-        })
-        .await;
+        until("sshd takes connections", || rig.host.takes_connections() && rig.bastion.takes_connections()).await;
         rig
     }
 

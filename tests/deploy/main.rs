@@ -6,7 +6,7 @@
 //! `login.rs` is what a pull needs to know, `pair.rs` two servers of one database, `real.rs` is Docker itself, `status.rs` a stack on it
 //! that is broken in every way, `approval.rs` orders that somebody must approve, `storm.rs` what can happen to it, by `dice.rs`,
 //! `cli.rs` is the command line beside a server, `rollouts.rs` one service on several hosts, `results.rs` what a forge shows of an order (`forge.rs`), `watch.rs` what becomes of a release that does not hold,
-//! `captured.rs` a control plane that asks an agent for what its host does not allow (`captured_host.rs`: one host of several that lies), `certificate.rs` a certificate that runs out, `guards.rs` guards that nobody answers, `ssh.rs` the files of a stack over ssh,
+//! `captured.rs` a control plane that asks an agent for what its host does not allow (`captured_host.rs`: one host of several that lies), `certificate.rs` a certificate that runs out, `guards.rs` guards that nobody answers, `ssh.rs` the files of a stack over ssh (`sshd.rs`: the server), `disk.rs` a disk that fills up,
 //! `label.rs` an image that nobody goes back past. `fleet.rs` is a control plane (`control.rs`) and an agent, `fleet_asks.rs` every verb through it,
 //! `fleet_line.rs` what can happen to their line (`wire.py`), `fleet_lost.rs` who loses their state, `fleet_storm.rs` all of that by dice.
 //! They need root (mounts, immutable files, a second daemon), `docker` with a daemon that answers, and `docker-registry`.
@@ -22,6 +22,7 @@ mod cli;
 mod cluster;
 mod control;
 mod dice;
+mod disk;
 mod files;
 mod fleet;
 mod fleet_asks;
@@ -48,6 +49,7 @@ mod receiver;
 mod results;
 mod rollouts;
 mod ssh;
+mod sshd;
 mod status;
 mod storm;
 mod support;

@@ -1,70 +1,38 @@
 //! The files of a stack over ssh, on a real OpenSSH server: with a deploy key and a host that is known, and with neither.
 
-use std::path::Path;
-use std::process::Child;
-use std::process::Command;
-use std::process::Stdio;
-
 use serde_json::json;
-use tokio::net::TcpSocket;
 
 use crate::files::Remote;
-use crate::support::kept_port;
+use crate::sshd::Sshd;
+use crate::sshd::keygen;
 use crate::support::until;
 use crate::world::Settings;
 use crate::world::World;
 
-/// A server on loopback that takes the key `key` of its folder for the user that runs this.
-struct Sshd {
-    child: Child,
-    port: u16,
-    /// Nobody else is given the port while this is there.
-    _kept: TcpSocket,
+/// A server with the key of somebody whom it knows, and files that know it, somebody else in its place, and nobody.
+struct Known {
+    sshd: Sshd,
     dir: tempfile::TempDir,
 }
 
-impl Drop for Sshd {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn keygen(file: &Path) {
-    let args = ["-q", "-t", "ed25519", "-N", "", "-f"];
-    assert!(Command::new("ssh-keygen").args(args).arg(file).status().expect("it runs").success());
-}
-
-impl Sshd {
+impl Known {
     fn start() -> Self {
-        // Where it ends processes that have no user yet; nothing else makes the folder where no init runs.
-        let _ = std::fs::create_dir_all("/run/sshd");
         let dir = tempfile::tempdir().expect("a folder");
         let path = |name: &str| dir.path().join(name);
         for name in ["host", "other_host", "key", "stranger"] {
-            keygen(&path(name));
+            keygen(&path(name), "");
         }
         let public = |name: &str| std::fs::read_to_string(path(&format!("{name}.pub"))).expect("a key");
-        let (kept, port) = kept_port();
+        std::fs::write(path("authorized"), public("key")).expect("a file");
+        let sshd = Sshd::start(dir.path(), "host");
         for (file, text) in [
-            ("authorized", public("key")),
-            ("known", format!("[127.0.0.1]:{port} {}", public("host"))),
-            ("impostor", format!("[127.0.0.1]:{port} {}", public("other_host"))),
+            ("known", format!("[127.0.0.1]:{} {}", sshd.port, public("host"))),
+            ("impostor", format!("[127.0.0.1]:{} {}", sshd.port, public("other_host"))),
             ("nobody", String::new()),
         ] {
             std::fs::write(path(file), text).expect("a file");
         }
-        let config = format!(
-            "ListenAddress 127.0.0.1:{port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\nUsePAM no\n\
-             PasswordAuthentication no\nPermitRootLogin prohibit-password\nLogLevel ERROR\n",
-            path("host").display(),
-            path("authorized").display()
-        );
-        std::fs::write(path("sshd.conf"), config).expect("a file");
-        let mut command = Command::new("/usr/sbin/sshd");
-        command.args(["-D", "-e", "-f"]).arg(path("sshd.conf")).stdin(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().expect("sshd: install openssh-server (tests/rig/install.sh tests)");
-        Self { child, port, _kept: kept, dir }
+        Self { sshd, dir }
     }
 
     fn path(&self, name: &str) -> String {
@@ -74,10 +42,10 @@ impl Sshd {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_come_over_ssh_with_a_deploy_key_from_a_known_host_alone() {
-    let server = Sshd::start();
-    until("sshd takes connections", || std::net::TcpStream::connect(("127.0.0.1", server.port)).is_ok()).await;
+    let server = Known::start();
+    until("sshd takes connections", || server.sshd.takes_connections()).await;
     let remote = Remote::new();
-    let table = remote.table("web").replace("file://", &format!("ssh://root@127.0.0.1:{}", server.port));
+    let table = remote.table("web").replace("file://", &format!("ssh://root@127.0.0.1:{}", server.sshd.port));
     let table = format!("{table}ssh_key_file = \"{}\"\nssh_known_hosts_file = \"{}\"\n", server.path("key"), server.path("known"));
     let mut world = World::new(&Settings { service: table, ..Settings::default() }).await;
     let compose = std::fs::read_to_string(world.path("stack/compose.yaml")).expect("a file");

@@ -8,10 +8,7 @@
 //! machine's own timing.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
-use std::path::Path;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
@@ -29,6 +26,7 @@ use crate::cluster::Cluster;
 use crate::cluster::Database;
 use crate::dice::Dice;
 use crate::dice::number;
+use crate::disk::Disk;
 use crate::outside;
 use crate::outside::Answer;
 use crate::outside::Http;
@@ -46,34 +44,6 @@ const LONG_ENOUGH: Duration = Duration::from_secs(45);
 const CALM: Duration = Duration::from_mins(4);
 /// A pair's leases. What hangs for longer is taken over.
 const LEASE_S: u64 = 8;
-
-/// A small file system of its own over a folder; what was in the folder is in it.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn over(folder: &Path, size: &str) -> Self {
-        let path = folder.display().to_string();
-        host("sh", &["-c", &format!("mkdir -p {path} && cp -a {path} {path}.before")]);
-        host("mount", &["-t", "tmpfs", "-o", &format!("size={size},mode=755"), "tmpfs", &path]);
-        host("sh", &["-c", &format!("cp -a {path}.before/. {path}/ && rm -rf {path}.before")]);
-        Self(folder.to_owned())
-    }
-
-    fn fill(&self) {
-        let mut file = std::fs::File::create(self.0.join("fill")).expect("a file");
-        while file.write_all(&[0; 4096]).is_ok() {}
-    }
-
-    fn empty(&self) {
-        let _ = std::fs::remove_file(self.0.join("fill"));
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Blow {

@@ -1,7 +1,6 @@
 //! The program under test as a child process, how it is called, and how things are waited for.
 
 use std::fs::File;
-use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::path::PathBuf;
@@ -13,7 +12,6 @@ use std::time::Instant;
 
 use serde_json::Value;
 use serde_json::json;
-use tokio::net::TcpSocket;
 
 /// Longer than anything takes here that will happen at all.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -42,16 +40,6 @@ pub(crate) fn host(program: &str, args: &[&str]) -> String {
     let ran = Command::new(program).args(args).stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{program}: {error}"));
     assert!(ran.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&ran.stderr));
     String::from_utf8_lossy(&ran.stdout).trim().to_owned()
-}
-
-/// A port of loopback for a server that says, as sshd does, that it may be bound to although it was in use: nobody else is given it as long
-/// as the socket is there, which listens to nobody.
-pub(crate) fn kept_port() -> (TcpSocket, u16) {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_reuseaddr(true).expect("an option");
-    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
-    let port = socket.local_addr().expect("an address").port();
-    (socket, port)
 }
 
 /// `tagalong serve` over `DIR/tagalong.toml`, listening at the socket `DIR/s`; it is killed with this value.

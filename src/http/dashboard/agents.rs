@@ -15,10 +15,10 @@ use crate::api::AgentState;
 use crate::config::Service;
 use crate::executor::Seat;
 use crate::http::Shared;
+use crate::http::asks::SeeHosts;
 use crate::http::auth::Needs;
 use crate::http::auth::Page;
 use crate::http::auth::PageError;
-use crate::http::dashboard::asks::SeeAgents;
 use crate::http::dashboard::link;
 use crate::http::dashboard::page::Frame;
 use crate::http::dashboard::page::Place;
@@ -111,7 +111,7 @@ pub(in crate::http) struct Query {
     from: usize,
 }
 
-pub(in crate::http) async fn show(page: Page<SeeAgents>, shared: web::Data<Shared>) -> Result<HttpResponse, PageError> {
+pub(in crate::http) async fn show(page: Page<SeeHosts>, shared: web::Data<Shared>) -> Result<HttpResponse, PageError> {
     let query: Query = page.viewer.query()?;
     let api::Agents { agents: enrolled, problems, .. } = enrolment::agents(&shared).await?;
     let asked = query.q.trim().to_lowercase();

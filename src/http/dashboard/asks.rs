@@ -74,23 +74,6 @@ impl Ask for SeeAll {
     }
 }
 
-/// The hosts of agents.
-#[derive(Debug)]
-pub(in crate::http) struct SeeAgents;
-
-impl Ask for SeeAgents {
-    const VERB: Verb = Verb::Read;
-    type Body = NoBody;
-
-    async fn read(_: &Call<'_>, _: NoBody) -> Result<Self, ApiError> {
-        Ok(Self)
-    }
-
-    fn needs(&self) -> Needs {
-        Needs::to_read(Target::Services)
-    }
-}
-
 /// What operators do about agents: about the one of the path, where there is one.
 #[derive(Debug)]
 pub(in crate::http) struct OverAgents<F> {

@@ -6,6 +6,7 @@ use actix_web::web;
 use crate::api;
 use crate::http::Shared;
 use crate::http::agent_lines;
+use crate::http::asks::SeeHosts;
 use crate::http::auth::Ask;
 use crate::http::auth::Call;
 use crate::http::auth::Dialled;
@@ -15,7 +16,6 @@ use crate::http::auth::NoBody;
 use crate::http::auth::Proven;
 use crate::http::enrolment;
 use crate::http::error::ApiError;
-use crate::http::routes::health::Numbers;
 use crate::line::Cut;
 use crate::line::Remembered;
 use crate::line::Showing;
@@ -28,7 +28,7 @@ use crate::store::Readmitted;
 
 type Answer = Result<HttpResponse, ApiError>;
 
-pub(super) async fn list(_: Proven<Numbers>, shared: web::Data<Shared>) -> Answer {
+pub(super) async fn list(_: Proven<SeeHosts>, shared: web::Data<Shared>) -> Answer {
     Ok(HttpResponse::Ok().json(enrolment::agents(&shared).await?))
 }
 

@@ -12,15 +12,11 @@ use crate::api;
 use crate::clock;
 use crate::config::Service;
 use crate::http::Shared;
-use crate::http::auth::Ask;
-use crate::http::auth::Call;
-use crate::http::auth::Needs;
-use crate::http::auth::NoBody;
+use crate::http::asks::Operator;
+use crate::http::asks::SeeHosts;
 use crate::http::auth::Proven;
 use crate::http::error::ApiError;
 use crate::http::openapi;
-use crate::model::Target;
-use crate::model::Verb;
 
 type Answer = Result<HttpResponse, ApiError>;
 
@@ -45,23 +41,7 @@ pub(super) async fn readyz(shared: web::Data<Shared>) -> HttpResponse {
     if readiness.ready { HttpResponse::Ok().json(readiness) } else { HttpResponse::ServiceUnavailable().json(readiness) }
 }
 
-/// What belongs to no one service.
-pub(super) struct Numbers;
-
-impl Ask for Numbers {
-    const VERB: Verb = Verb::Read;
-    type Body = NoBody;
-
-    async fn read(_: &Call<'_>, _: NoBody) -> Result<Self, ApiError> {
-        Ok(Self)
-    }
-
-    fn needs(&self) -> Needs {
-        Needs::to_read(Target::Services)
-    }
-}
-
-pub(super) async fn metrics(_: Proven<Numbers>, shared: web::Data<Shared>) -> Answer {
+pub(super) async fn metrics(_: Proven<SeeHosts>, shared: web::Data<Shared>) -> Answer {
     let (waiting, running) = shared.store.counts().await?;
     shared.reloader.measure().await?;
     shared.watcher.measure().await?;
@@ -75,22 +55,6 @@ pub(super) async fn metrics(_: Proven<Numbers>, shared: web::Data<Shared>) -> An
         metrics.set_standing(&service.name, standing.word.as_str(), api::Word::ALL.map(api::Word::as_str));
     }
     Ok(HttpResponse::Ok().content_type("application/openmetrics-text; version=1.0.0; charset=utf-8").body(metrics.text()))
-}
-
-/// What is the operator's alone.
-pub(super) struct Operator;
-
-impl Ask for Operator {
-    const VERB: Verb = Verb::Rollback;
-    type Body = NoBody;
-
-    async fn read(_: &Call<'_>, _: NoBody) -> Result<Self, ApiError> {
-        Ok(Self)
-    }
-
-    fn needs(&self) -> Needs {
-        Needs::operator()
-    }
 }
 
 /// Which calls were refused and why: over ways only that nobody else can read.

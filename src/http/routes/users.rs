@@ -6,6 +6,7 @@ use actix_web::web;
 
 use crate::api;
 use crate::http::Shared;
+use crate::http::asks::Operator;
 use crate::http::auth::Ask;
 use crate::http::auth::Call;
 use crate::http::auth::Json;
@@ -23,22 +24,6 @@ use crate::oidc::Job;
 use crate::store::User;
 
 type Answer = Result<HttpResponse, ApiError>;
-
-/// All users.
-pub(super) struct All;
-
-impl Ask for All {
-    const VERB: Verb = Verb::Rollback;
-    type Body = NoBody;
-
-    async fn read(_: &Call<'_>, _: NoBody) -> Result<Self, ApiError> {
-        Ok(Self)
-    }
-
-    fn needs(&self) -> Needs {
-        Needs::operator()
-    }
-}
 
 /// A user to add.
 pub(super) struct Add {
@@ -125,7 +110,7 @@ fn check_line<A: Ask>(proven: &Proven<A>) -> Result<(), ApiError> {
     Err(ApiError::forbidden("Users are changed over the unix socket, https or loopback only."))
 }
 
-pub(super) async fn list(_: Proven<All>, shared: web::Data<Shared>) -> Answer {
+pub(super) async fn list(_: Proven<Operator>, shared: web::Data<Shared>) -> Answer {
     let view = |user: User| api::User {
         name: user.name,
         scopes: user.scopes.iter().map(Scope::to_string).collect(),
