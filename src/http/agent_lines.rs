@@ -127,13 +127,13 @@ async fn enter(shared: &Shared, opening: &Opening, next: Option<PublicKey>) -> R
     }
     open.was_proven_with(&opening.key);
     if let Some(next) = &next {
-        shared.store.add_agent_key(name, &opening.key, next).await.map_err(silent)?;
+        if !shared.store.add_agent_key(name, &opening.key, next).await.map_err(silent)? {
+            return Err(format!("The next key of the agent {name} cannot be taken: the agent was revoked, or the key is another agent's."));
+        }
         lines.memory.keep(&shared.store).await;
     } else if agent.keys.len() > 1 && agent.keys.last() == Some(&opening.key) {
         shared.store.keep_only_agent_key(name, &opening.key).await.map_err(silent)?;
         lines.memory.keep(&shared.store).await;
-    } else if agent.keys.len() > 1 {
-        shared.store.end_unused_agent_keys(name, &opening.key).await.map_err(silent)?;
     }
     shared.store.agent_stands(name, &lines.holder, Some(open.since_ms)).await.map_err(silent)?;
     Ok(open)

@@ -96,12 +96,13 @@ impl Deployer {
             if service.stack.agents().iter().all(|agent| self.agents().is_elsewhere(agent)) {
                 continue;
             }
-            if self.why_no_host(service, one.kind).is_none() {
+            let away = self.away(service);
+            if may_begin(service, one.kind, away.len()) {
                 ready.push(one);
                 continue;
             }
             // For how long they have been away is another thing at every look.
-            let away = self.away(service).iter().map(|agent| format!("the agent {agent} is not connected")).collect::<Vec<_>>();
+            let away: Vec<String> = away.iter().map(|(agent, _)| format!("the agent {agent} is not connected")).collect();
             if self.store.for_runs().await_host(&one.id, &waits_for_hosts(&away)).await? {
                 self.hub.tell(&one.id);
             }
@@ -109,17 +110,9 @@ impl Deployer {
         Ok(ready)
     }
 
-    /// Why an order of `kind` cannot begin: it needs all hosts of its service, a rollback one of them. None: they are there.
-    fn why_no_host(&self, service: &Service, kind: OrderKind) -> Option<String> {
-        let agents = service.stack.agents();
-        let away: Vec<String> = agents.iter().filter_map(|agent| self.agents().why_not(agent)).collect();
-        let is_enough = away.is_empty() || (kind == OrderKind::Rollback && away.len() < agents.len());
-        (!is_enough).then(|| away.join("; "))
-    }
-
-    /// The agents of a service that are not there.
-    fn away<'s>(&self, service: &'s Service) -> Vec<&'s AgentName> {
-        service.stack.agents().iter().filter(|agent| self.agents().why_not(agent).is_some()).collect()
+    /// The agents of a service that are not there, each with why.
+    fn away<'s>(&self, service: &'s Service) -> Vec<(&'s AgentName, String)> {
+        service.stack.agents().iter().filter_map(|agent| Some((agent, self.agents().why_not(agent)?))).collect()
     }
 
     /// Why its hosts keep a deployment waiting at the moment, as one sentence: it waits for them, or was begun on one that is away. None:
@@ -129,7 +122,7 @@ impl Deployer {
             State::Waiting { waits_for: WaitsFor::Host } => {
                 let config = self.config.now();
                 let service = config.service(&deployment.order.service)?;
-                self.away(service).into_iter().filter_map(|agent| self.agents().why_not(agent)).collect::<Vec<_>>()
+                self.away(service).into_iter().map(|(_, why)| why).collect::<Vec<_>>()
             }
             State::Running { .. } if deployment.plan.is_none() => vec![self.agents().why_not(deployment.agents().first()?)?],
             _ => return None,
@@ -162,7 +155,7 @@ impl Deployer {
                 self.see_left(&waiting).await?;
                 continue;
             };
-            if self.why_no_host(service, waiting.order.kind).is_none() {
+            if may_begin(service, waiting.order.kind, self.away(service).len()) {
                 store.host_is_back(&waiting.id).await?;
                 continue;
             }
@@ -266,6 +259,11 @@ impl Deployer {
             _ => Err(AskError::Silent(agent.clone())),
         }
     }
+}
+
+/// Whether an order of `kind` can begin while so many hosts of its service are away: it needs them all, a rollback one of them.
+fn may_begin(service: &Service, kind: OrderKind, away: usize) -> bool {
+    away == 0 || (kind == OrderKind::Rollback && away < service.stack.agents().len())
 }
 
 /// The sentence that names why its hosts keep a deployment waiting, one reason each.

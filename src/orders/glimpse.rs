@@ -130,8 +130,8 @@ impl Deployer {
             let deployer = Arc::clone(self);
             let service = Arc::clone(service);
             tokio::spawn(async move {
-                match deployer.offer(&service).await {
-                    Ok(offered) => turn.seen(offered),
+                match deployer.store.verified(&service.name).await {
+                    Ok(verified) => turn.seen(deployer.offer(&service, &verified).await),
                     Err(error) => tracing::warn!(%error, "the tags of a service are not known, because the database does not answer"),
                 }
             });

@@ -1,12 +1,13 @@
 //! The state of a service, for people and programs.
 
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use futures_util::Stream;
 use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream;
 use futures_util::stream::FuturesUnordered;
 use process::Cancel;
 use tokio::time::Instant;
@@ -64,34 +65,22 @@ impl Deployer {
         Ok(states.into_iter().map(|(_, state)| state).collect())
     }
 
-    /// Looks at services with their numbers and their records, and tells how each stands as soon as it is known. Those of this host have
-    /// one daemon, which is asked for one after the other; hosts elsewhere do not wait for each other.
+    /// Looks at services with their numbers and their records, and tells how each stands as soon as it is known.
     pub(super) async fn look_at_each(
         &self,
         asked: &[(usize, &Service, &Recorded)],
         until: Instant,
-        tell: impl FnMut(usize, api::Service) + Send,
+        mut tell: impl FnMut(usize, api::Service) + Send,
     ) -> Result<(), StoreError> {
         let owed = self.results.owed().await?;
-        let tell = Mutex::new(tell);
-        let told = |at: usize, state: api::Service| tell.lock().unwrap_or_else(PoisonError::into_inner)(at, state);
-        let mut there = FuturesUnordered::new();
-        let mut here = Vec::new();
-        for (at, service, recorded) in asked.iter().copied() {
-            let look = self.look_at_one(&owed, service, recorded, until).boxed();
-            if service.stack.is_here() { here.push((at, look)) } else { there.push(async move { (at, look.await) }) }
+        let looks = asked.iter().map(|(at, service, recorded)| {
+            let look = self.look_at_one(&owed, service, recorded, until).map(|state| (*at, state));
+            (service.stack.is_here(), look.boxed())
+        });
+        let mut states = as_seen(looks);
+        while let Some((at, state)) = states.next().await {
+            tell(at, state);
         }
-        let here = async {
-            for (at, look) in here {
-                told(at, look.await);
-            }
-        };
-        let there = async {
-            while let Some((at, state)) = there.next().await {
-                told(at, state);
-            }
-        };
-        tokio::join!(here, there);
         Ok(())
     }
 
@@ -155,18 +144,23 @@ impl Deployer {
     /// When the database does not answer.
     pub async fn standings(&self, services: &[&Service]) -> Result<Vec<Standing>, StoreError> {
         let asked: Vec<_> = services.iter().map(|service| (&service.name, 1)).collect();
-        let mut standings = Vec::with_capacity(services.len());
         let all = self.store.recorded(&asked).await?;
         let until = Instant::now() + PATIENCE;
-        for (service, recorded) in services.iter().zip(&all) {
-            let Some(engine) = self.engine(service) else {
-                standings.push(self.state_elsewhere(service, recorded, until).await.standing);
-                continue;
-            };
-            let seen = self.look_at_service(service, &engine, recorded, false, until).await;
-            standings.push(standing_of(service, engine.words(), recorded, &seen));
-        }
-        Ok(standings)
+        let looks = services.iter().zip(&all).enumerate().map(|(at, (service, recorded))| {
+            let look = self.standing(service, recorded, until).map(move |standing| (at, standing));
+            (service.stack.is_here(), look.boxed())
+        });
+        let mut standings: Vec<(usize, Standing)> = as_seen(looks).collect().await;
+        standings.sort_by_key(|(at, _)| *at);
+        Ok(standings.into_iter().map(|(_, standing)| standing).collect())
+    }
+
+    async fn standing(&self, service: &Service, recorded: &Recorded, until: Instant) -> Standing {
+        let Some(engine) = self.engine(service) else {
+            return self.state_elsewhere(service, recorded, until).await.standing;
+        };
+        let seen = self.look_at_service(service, &engine, recorded, false, until).await;
+        standing_of(service, engine.words(), recorded, &seen)
     }
 
     /// Looks at a stack. The host's images are listed only where they are asked for, or where the names of the containers' images do
@@ -188,6 +182,15 @@ impl Deployer {
         let is_unsure = recorded.live().is_some_and(|live| seen.containers.as_ref().is_ok_and(|all| standing::is_unsure(live, all)));
         if is_unsure && !wants_images { share(true).await } else { seen }
     }
+}
+
+/// What is seen of services, as soon as it is: those of this host (`true`) have one daemon, which is asked for one after the other; hosts
+/// elsewhere do not wait for each other.
+fn as_seen<'l, T: Send + 'l>(looks: impl Iterator<Item = (bool, BoxFuture<'l, T>)>) -> impl Stream<Item = T> + Send + Unpin + 'l {
+    let (here, there): (Vec<_>, Vec<_>) = looks.partition(|(is_here, _)| *is_here);
+    let here = stream::iter(here).then(|(_, look)| look);
+    let there: FuturesUnordered<_> = there.into_iter().map(|(_, look)| look).collect();
+    stream::select(here, there)
 }
 
 /// What a forge is still to be told.

@@ -35,17 +35,17 @@ impl Deployer {
     /// # Errors
     /// When the database does not answer.
     pub async fn tags(&self, service: &Service) -> Result<Tags, StoreError> {
-        let offered = self.offer(service).await?;
         let verified = self.store.verified(&service.name).await?;
+        let offered = self.offer(service, &verified).await;
         Ok(tags_of(service, &verified, offered.as_deref()))
     }
 
-    /// What there is for `service` to be deployed with; none: it pins no image.
-    pub(super) async fn offer(&self, service: &Service) -> Result<Option<Arc<Offered>>, StoreError> {
-        let Some(repository) = repository_of(service) else { return Ok(None) };
-        let known = known(&self.store.verified(&service.name).await?, repository);
+    /// What there is for `service`, of which `verified` is recorded, to be deployed with; none: it pins no image.
+    pub(super) async fn offer(&self, service: &Service, verified: &[Result<Deployment, StoreError>]) -> Option<Arc<Offered>> {
+        let repository = repository_of(service)?;
+        let known = known(verified, repository);
         let look = self.look_at_offer(service, repository, &known).map(Arc::new).boxed();
-        Ok(Some(self.offered.share(service.name.clone(), look).await))
+        Some(self.offered.share(service.name.clone(), look).await)
     }
 
     async fn look_at_offer(&self, service: &Service, repository: &Repository, known: &[KnownTag]) -> Offered {

@@ -42,8 +42,7 @@ fn recorded(order: &Order, images: &[ImageRef], releases: Releases) -> Result<Op
     if !order.force {
         refuse_past_barrier(&order.service, &verified, old)?;
     }
-    let tag = old.order.tag.clone().or_else(|| old.images.first().and_then(|image| image.tag.clone()));
-    Ok(Some(landing(order, tag, old)))
+    Ok(Some(landing(order, tag_landed(old), old)))
 }
 
 /// The last verified release, once more.
@@ -60,23 +59,24 @@ fn last_verified(order: &Order, releases: Releases) -> Result<Taken, OrderError>
 
 /// What was verified before the deployment `undone`.
 fn before(order: &Order, undone: &DeploymentId, releases: Releases) -> Result<Taken, OrderError> {
-    let mut old = None;
-    let mut barrier = None;
+    let mut newer = Vec::new();
     for one in releases.verified {
         let one = one?;
-        if one.id < *undone {
-            old = Some(one);
-            break;
+        if one.id >= *undone {
+            newer.push(one);
+            continue;
         }
-        barrier = barrier.or(one.barrier.then_some(one));
+        if !order.force {
+            refuse_past_barrier(&order.service, &newer, &one)?;
+        }
+        return Ok(landing(order, tag_landed(&one), &one));
     }
-    let old = old.ok_or_else(|| Refusal::NoPrevious(order.service.clone()))?;
-    if let Some(barrier) = barrier.filter(|barrier| !order.force && !same_images(barrier, &old)) {
-        let release = barrier.order.tag.as_ref().map_or("a release", |tag| tag.as_str()).to_owned();
-        return Err(Refusal::Barrier { release, service: order.service.clone() }.into());
-    }
-    let tag = old.order.tag.clone().or_else(|| old.images.first().and_then(|image| image.tag.clone()));
-    Ok(landing(order, tag, &old))
+    Err(Refusal::NoPrevious(order.service.clone()).into())
+}
+
+/// The tag by which a release was ordered, or that its image has where it was ordered by its images.
+fn tag_landed(old: &Deployment) -> Option<Tag> {
+    old.order.tag.clone().or_else(|| old.images.first()?.tag.clone())
 }
 
 /// The order, which lands what `old` landed.
@@ -109,8 +109,7 @@ fn way_back(order: &Order, to: &RollbackTo, releases: Releases) -> Result<Taken,
     if !order.force {
         refuse_past_barrier(&order.service, &verified, old)?;
     }
-    let tag = old.order.tag.clone().or_else(|| old.images.first().and_then(|image| image.tag.clone()));
-    Ok(landing(order, tag, old))
+    Ok(landing(order, tag_landed(old), old))
 }
 
 /// The releases that read; and how many of them are newer than the first that does not, with its fault.
@@ -418,6 +417,13 @@ mod tests {
         };
         assert_eq!(undo(3, false, barred()), Err(Some(Guard::Barrier)));
         assert_eq!(undo(3, true, barred()), Ok("v2".into()));
+        // Whatever lies between, also where the newest has the images that are gone back to.
+        let mut between = releases(&[4, 3, 2]);
+        between.verified[0].as_mut().unwrap().images = landed(2).images;
+        for newer in &mut between.verified[..2] {
+            newer.as_mut().unwrap().barrier = true;
+        }
+        assert_eq!(undo(3, false, between), Err(Some(Guard::Barrier)));
         let unread = Releases { verified: vec![Ok(landed(3)), Err(unreadable()), Ok(landed(1))], ..Releases::default() };
         assert_eq!(undo(3, false, unread), Err(None), "an older one is not taken for it");
     }

@@ -12,8 +12,8 @@ use crate::model::MachineId;
 use crate::model::PublicKey;
 use crate::store::Store;
 use crate::store::StoreError;
-use crate::store::agent_keys::UNUSED_MS;
-use crate::store::audit;
+use crate::store::agent_keys::counts;
+use crate::store::agent_keys::key_beside;
 use crate::store::audit::Entry;
 use crate::store::columns;
 use crate::store::gate::Tx;
@@ -100,21 +100,6 @@ impl Agent {
     }
 }
 
-/// The next one of the keys of an agent, in the order in which they were added, if it counts beside `before`: one that is to take the place
-/// of the first counts for a week, and for longer only once it was used.
-fn key_beside(before: &[PublicKey], row: &AnyRow) -> Result<Option<PublicKey>, StoreError> {
-    let is_used = before.is_empty();
-    let key = columns::parsed(row, "agent_keys", "public_key", PublicKey::parse)?;
-    let is_fresh = row.try_get::<i64, _>("added_ms")? > clock::now_ms() - UNUSED_MS;
-    Ok((is_used || is_fresh).then_some(key))
-}
-
-/// Whether `key` counts for `name`.
-async fn counts(tx: &mut Tx, name: &AgentName, key: &PublicKey) -> Result<bool, StoreError> {
-    let key = sqlx::query("SELECT public_key FROM agent_keys WHERE public_key = $1 AND agent = $2 AND ended_ms IS NULL").bind(key.as_str());
-    Ok(tx.fetch_optional(key.bind(name.as_str())).await?.is_some())
-}
-
 impl Store {
     /// Every agent, by name.
     ///
@@ -170,10 +155,7 @@ impl Store {
         tx.execute(put.bind(code.as_str()).bind(name.as_str()).bind(until_ms)).await?;
         let detail = format!("a code to enrol it, good until {}", clock::utc(until_ms));
         let entry = Entry { caller: caller.to_owned(), action: "agent_code", target: name.to_string(), detail };
-        let head = audit::append(&mut tx, &[entry]).await?;
-        tx.commit().await?;
-        self.head.note(&self.gate, &head).await;
-        Ok(())
+        self.committed(tx, vec![entry]).await
     }
 
     /// Enrols an agent by its code, which is used up then. Its earlier keys count no more, and neither does that it was revoked.
@@ -214,9 +196,7 @@ impl Store {
         tx.execute(key.bind(new.key.as_str()).bind(name.as_str()).bind(now_ms)).await?;
         let detail = format!("the key {} of the machine {}", new.key, new.machine);
         let entry = Entry { caller: format!("agent:{name}"), action: "agent_enrol", target: name.to_string(), detail };
-        let head = audit::append(&mut tx, &[entry]).await?;
-        tx.commit().await?;
-        self.head.note(&self.gate, &head).await;
+        self.committed(tx, vec![entry]).await?;
         Ok(Enrolled::Done(name))
     }
 
@@ -242,9 +222,7 @@ impl Store {
         let all: Vec<&str> = keys.iter().map(PublicKey::as_str).collect();
         let detail = format!("the key {} of the machine {machine}, which was known before the database was lost", all.join(" and "));
         let entry = Entry { caller: caller.to_owned(), action: "agent_readmit", target: name.to_string(), detail };
-        let head = audit::append(&mut tx, &[entry]).await?;
-        tx.commit().await?;
-        self.head.note(&self.gate, &head).await;
+        self.committed(tx, vec![entry]).await?;
         Ok(true)
     }
 
@@ -268,9 +246,7 @@ impl Store {
         let detail = "its keys count no more".to_owned();
         let mut entries = vec![Entry { caller: caller.to_owned(), action: "agent_revoke", target: name.to_string(), detail }];
         entries.extend(freed.unwrap_or_default());
-        let head = audit::append(&mut tx, &entries).await?;
-        tx.commit().await?;
-        self.head.note(&self.gate, &head).await;
+        self.committed(tx, entries).await?;
         Ok(true)
     }
 

@@ -23,7 +23,6 @@ use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::approvals;
 use crate::store::asking;
-use crate::store::audit;
 use crate::store::audit::Entry;
 use crate::store::columns;
 use crate::store::events;
@@ -148,10 +147,8 @@ impl Store {
         }
         let detail = format!("{} of {}", approved.images.join(", "), entered.id);
         let entry = Entry { caller: actor(&by), action: "approve", target: order.order.service.to_string(), detail };
-        let head = audit::append(&mut tx, &[entry]).await?;
-        tx.commit().await?;
+        self.committed(tx, vec![entry]).await?;
         self.has_news();
-        self.head.note(&self.gate, &head).await;
         Ok(Given { by, left, preempted })
     }
 
@@ -160,7 +157,6 @@ impl Store {
         tx.execute(approvals::count_wrong(entered.id.as_str(), wrong)).await?;
         let detail = format!("wrong code {wrong} of {MOST_WRONG_CODES} for {}", entered.id);
         let entry = Entry { caller: entered.via.to_string(), action: "approve", target: order.order.service.to_string(), detail };
-        let head = audit::append(&mut tx, &[entry]).await?;
         let ended = (wrong >= MOST_WRONG_CODES).then(|| Outcome::Refused {
             guard: Guard::Approval,
             why: format!("{MOST_WRONG_CODES} wrong codes were entered, so nobody can approve it any more; order it again."),
@@ -171,8 +167,7 @@ impl Store {
             let said = format!("a wrong code was entered ({}); {wrong} of {MOST_WRONG_CODES}", entered.via);
             asking::say(&mut tx, entered.id, &said).await?;
         }
-        tx.commit().await?;
-        self.head.note(&self.gate, &head).await;
+        self.committed(tx, vec![entry]).await?;
         let service = order.order.service.clone();
         Err(ended.map_or(Unapproved::Wrong { left: MOST_WRONG_CODES - wrong }, |outcome| Unapproved::Ended { service, outcome }))
     }

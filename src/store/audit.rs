@@ -210,8 +210,13 @@ impl Store {
     /// When the database does not answer.
     pub async fn audit(&self, caller: &str, action: &'static str, target: &str, detail: &str) -> Result<(), StoreError> {
         let entry = Entry { caller: caller.to_owned(), action, target: target.to_owned(), detail: detail.to_owned() };
-        let mut tx = self.gate.begin().await?;
-        let head = append(&mut tx, &[entry]).await?;
+        let tx = self.gate.begin().await?;
+        self.committed(tx, vec![entry]).await
+    }
+
+    /// Commits `tx` with entries of the trail: both are there afterwards, or neither is.
+    pub(super) async fn committed(&self, mut tx: Tx, entries: Vec<Entry>) -> Result<(), StoreError> {
+        let head = append(&mut tx, &entries).await?;
         tx.commit().await?;
         self.head.note(&self.gate, &head).await;
         Ok(())

@@ -17,7 +17,6 @@ use crate::store::Deployment;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::asking;
-use crate::store::audit;
 use crate::store::audit::Entry;
 use crate::store::columns;
 use crate::store::gate::Tx;
@@ -161,9 +160,7 @@ impl Store {
         let outcome: String = report.outcome.to_string().chars().take(LONGEST_DETAIL).collect();
         let detail = format!("{} was ordered by {}, as the agent tells: {outcome}", report.id, report.order.caller);
         let entry = Entry { caller: format!("agent:{}", report.agent), action: "outcome", target: service.to_owned(), detail };
-        let head = audit::append(&mut tx, &[entry]).await?;
-        tx.commit().await?;
-        self.head.note(&self.gate, &head).await;
+        self.committed(tx, vec![entry]).await?;
         Ok(true)
     }
 }

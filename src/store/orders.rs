@@ -17,7 +17,6 @@ use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::Terms;
 use crate::store::Wanted;
-use crate::store::audit;
 use crate::store::audit::Entry;
 use crate::store::gate::Statement;
 use crate::store::gate::Tx;
@@ -130,9 +129,7 @@ impl Store {
         }
         let ended = tx.execute(sqlx::query("DELETE FROM holds WHERE service = $1").bind(service.as_str())).await?;
         let entry = Entry { caller: caller.to_owned(), action: "resume", target: service.to_string(), detail: String::new() };
-        let head = audit::append(&mut tx, &[entry]).await?;
-        tx.commit().await?;
-        self.head.note(&self.gate, &head).await;
+        self.committed(tx, vec![entry]).await?;
         Ok(if ended > 0 { Resumed::Now } else { Resumed::NotHeld })
     }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use sqlx::Row as _;
+use sqlx::any::AnyRow;
 
 use crate::clock;
 use crate::config::Placement;
@@ -15,6 +16,8 @@ use crate::store::StoreError;
 use crate::store::audit::Entry;
 use crate::store::columns;
 use crate::store::gate::Tx;
+
+const ALL: &str = "SELECT agent, service, service AS id, images, claimed, is_named FROM placements ORDER BY service, claimed, agent";
 
 /// The services that an agent names, each with its images.
 pub(super) type Named = [(ServiceName, Vec<Repository>)];
@@ -64,25 +67,24 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn placements(&self) -> Result<Vec<Placement>, StoreError> {
-        let mut tx = self.gate.begin().await?;
-        all(&mut tx).await
+        self.gate.fetch_all(sqlx::query(ALL)).await?.iter().map(Placement::of_row).collect()
+    }
+}
+
+impl Placement {
+    fn of_row(row: &AnyRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            agent: columns::parsed(row, "placements", "agent", AgentName::parse)?,
+            service: columns::parsed(row, "placements", "service", ServiceName::parse)?,
+            images: columns::parsed(row, "placements", "images", columns::json)?,
+            claimed: row.try_get("claimed")?,
+            is_named: columns::flag(row, "placements", "is_named")?,
+        })
     }
 }
 
 async fn all(tx: &mut Tx) -> Result<Vec<Placement>, StoreError> {
-    let select = "SELECT agent, service, service AS id, images, claimed, is_named FROM placements ORDER BY service, claimed, agent";
-    let rows = tx.fetch_all(sqlx::query(select)).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Placement {
-                agent: columns::parsed(row, "placements", "agent", AgentName::parse)?,
-                service: columns::parsed(row, "placements", "service", ServiceName::parse)?,
-                images: columns::parsed(row, "placements", "images", columns::json)?,
-                claimed: row.try_get("claimed")?,
-                is_named: row.try_get::<i64, _>("is_named")? != 0,
-            })
-        })
-        .collect()
+    tx.fetch_all(sqlx::query(ALL)).await?.iter().map(Placement::of_row).collect()
 }
 
 /// Whom `service` belongs to.

@@ -120,7 +120,7 @@ impl Store {
         tx.execute(sqlx::query("UPDATE users SET seen_ms = $2 WHERE name = $1").bind(new.user.as_str()).bind(now_ms)).await?;
         let caller = Caller::User(new.user.clone()).to_string();
         let detail = format!("by {how} from {}", new.address);
-        self.committed(tx, Entry { caller, action: "login", target: new.id.clone(), detail }).await?;
+        self.committed(tx, vec![Entry { caller, action: "login", target: new.id.clone(), detail }]).await?;
         Ok(true)
     }
 
@@ -179,7 +179,8 @@ impl Store {
         if tx.execute(end.bind(user.as_str()).bind(id)).await? == 0 {
             return Ok(false);
         }
-        self.committed(tx, Entry { caller: by.to_string(), action: "logout", target: id.to_owned(), detail: user.to_string() }).await?;
+        self.committed(tx, vec![Entry { caller: by.to_string(), action: "logout", target: id.to_owned(), detail: user.to_string() }])
+            .await?;
         Ok(true)
     }
 
@@ -191,7 +192,7 @@ impl Store {
         let mut tx = self.gate.begin().await?;
         let ended = tx.execute(sqlx::query("DELETE FROM sessions WHERE by_user = $1").bind(user.as_str())).await?;
         let detail = format!("{ended} sessions");
-        self.committed(tx, Entry { caller: by.to_string(), action: "logout", target: user.to_string(), detail }).await?;
+        self.committed(tx, vec![Entry { caller: by.to_string(), action: "logout", target: user.to_string(), detail }]).await?;
         Ok(ended)
     }
 

@@ -9,7 +9,6 @@ use crate::model::Scope;
 use crate::model::UserName;
 use crate::store::Store;
 use crate::store::StoreError;
-use crate::store::audit;
 use crate::store::audit::Entry;
 use crate::store::columns;
 use crate::store::gate::Tx;
@@ -65,7 +64,7 @@ impl Store {
             tx.execute(insert.bind(name.as_str()).bind(&json).bind(clock::now_ms())).await?;
         }
         let action = if is_new { "user add" } else { "user scopes" };
-        self.committed(tx, entry(by, action, name, texts.join(", "))).await?;
+        self.committed(tx, vec![entry(by, action, name, texts.join(", "))]).await?;
         Ok(is_new)
     }
 
@@ -101,7 +100,7 @@ impl Store {
             return Ok(false);
         }
         end_all(&mut tx, name).await?;
-        self.committed(tx, entry(by, "user password", name, String::new())).await?;
+        self.committed(tx, vec![entry(by, "user password", name, String::new())]).await?;
         Ok(true)
     }
 
@@ -121,7 +120,7 @@ impl Store {
             end_all(&mut tx, name).await?;
         }
         let action = if is_disabled { "user disable" } else { "user enable" };
-        self.committed(tx, entry(by, action, name, String::new())).await?;
+        self.committed(tx, vec![entry(by, action, name, String::new())]).await?;
         Ok(true)
     }
 
@@ -137,7 +136,7 @@ impl Store {
             return Ok(false);
         }
         end_all(&mut tx, name).await?;
-        self.committed(tx, entry(by, "user remove", name, String::new())).await?;
+        self.committed(tx, vec![entry(by, "user remove", name, String::new())]).await?;
         Ok(true)
     }
 
@@ -155,7 +154,7 @@ impl Store {
         forget_codes(&mut tx, name).await?;
         let insert = sqlx::query("INSERT INTO login_codes (digest, by_user, until_ms) VALUES ($1, $2, $3)");
         tx.execute(insert.bind(digest).bind(name.as_str()).bind(until_ms)).await?;
-        self.committed(tx, entry(by, "user code", name, String::new())).await?;
+        self.committed(tx, vec![entry(by, "user code", name, String::new())]).await?;
         Ok(true)
     }
 
@@ -167,14 +166,6 @@ impl Store {
         let find = sqlx::query("SELECT by_user, by_user AS id FROM login_codes WHERE digest = $1");
         let row = self.gate.fetch_optional(find.bind(digest)).await?;
         row.map(|row| columns::parsed(&row, "login_codes", "by_user", UserName::parse)).transpose()
-    }
-
-    /// Commits `tx` with an entry of the audit trail.
-    pub(super) async fn committed(&self, mut tx: Tx, entry: Entry) -> Result<(), StoreError> {
-        let head = audit::append(&mut tx, &[entry]).await?;
-        tx.commit().await?;
-        self.head.note(&self.gate, &head).await;
-        Ok(())
     }
 }
 

@@ -418,6 +418,26 @@ async fn a_key_is_replaced_while_both_count(database: Database) {
     assert_eq!(dial(&rig, Some(&opening.header(&unused)), SUBPROTOCOL).await.err(), Some(refused(401, "unauthorized")));
     drop(host.connect(&rig).await.unwrap());
     assert_eq!(shown(&rig, "micro").await["keys"].as_array().map(Vec::len), Some(1));
+    // A host that never heard that its next key is known, and comes back after weeks, goes over to it all the same.
+    let next = |number: u8| KeyPair::of_seed([number; 32]);
+    host.mine.next = next(1);
+    drop(host.connect(&rig).await.unwrap());
+    rig.execute("UPDATE agent_keys SET added_ms = added_ms - 604800000 WHERE ended_ms IS NULL").await;
+    drop(host.connect(&rig).await.unwrap());
+    host.mine.keys = host.mine.next.take().unwrap();
+    drop(host.connect(&rig).await.unwrap());
+    // So does one whose next key had to make room for another.
+    for number in [2, 3, 2] {
+        host.mine.next = next(number);
+        drop(host.connect(&rig).await.unwrap());
+    }
+    host.mine.keys = host.mine.next.take().unwrap();
+    drop(host.connect(&rig).await.unwrap());
+    // The key of another agent is nobody's next one.
+    host.mine.next = Some(Host::enrolled(&rig, "other").await.mine.keys);
+    let why = host.connect(&rig).await.unwrap_err();
+    assert!(matches!(&why, Unmet::Refused { why } if why.contains("the key is another agent's")), "{why:?}");
+    assert_eq!(shown(&rig, "other").await["keys"].as_array().map(Vec::len), Some(1));
     rig.finish().await;
 }
 
