@@ -285,10 +285,14 @@ class Watch(threading.Thread):
             self.most = max(self.most, self.database.log_size())
 
 
-def sweep(database, server):
-    """Orders at their times while old things are forgotten; each is for a service of its own, so that none takes another's place."""
-    count = "SELECT COUNT(*) FROM deployments WHERE id < '02'"
-    before, watch, took = int(database.ask(count)), Watch(database), []
+def old_deployments(database):
+    return int(database.ask("SELECT COUNT(*) FROM deployments WHERE id < '02'"))
+
+
+def sweep(database, server, before):
+    """Orders at their times while old things are forgotten, of which there were `before`; each is for a service of its own, so that none
+    takes another's place."""
+    watch, took = Watch(database), []
     watch.start()
     began = time.monotonic()
     for number in range(seconds * per_second):
@@ -300,7 +304,7 @@ def sweep(database, server):
             sys.exit(f"an order got {status} during the sweep: {text[:500]}")
     watch.over.set()
     watch.join()
-    gone = before - int(database.ask(count))
+    gone = before - old_deployments(database)
     took.sort()
     print(f"{database.name:<9} sweep: {gone} deployments forgotten in {time.monotonic() - began:.0f} s; {len(took)} orders, median {statistics.median(took):.1f} ms, p99 {took[len(took) * 99 // 100]:.1f} ms")
     if not gone:
@@ -330,8 +334,9 @@ def measure(kind):
         pages(database, server)
         idle(database, server)
         server.stop()
+        before = old_deployments(database)
         server = Server(work, database, 90)
-        sweep(database, server)
+        sweep(database, server, before)
     finally:
         if server and server.program.poll() is None:
             server.program.kill()

@@ -61,7 +61,7 @@ use crate::telemetry::Metrics;
 use crate::watch::Watcher;
 
 pub use carrier::Carrier;
-pub use data_dir::{ASIDE, close_data_dir, lock_data_dir};
+pub use data_dir::{ASIDE, LOCK_FILE, close_data_dir, lock_data_dir};
 pub use proof::prove;
 
 /// How much the large bodies that are read at a time may take together.

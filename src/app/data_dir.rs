@@ -17,6 +17,8 @@ use process::LockError;
 
 /// How the folders begin that `tagalong restore` moves what was there into.
 pub const ASIDE: &str = "before-restore-";
+/// The file of a data folder that its server holds locked.
+pub const LOCK_FILE: &str = "lock";
 
 /// The data folder, made if it is missing, closed to others and locked against a second server.
 ///
@@ -31,7 +33,7 @@ pub fn lock_data_dir(dir: &Path) -> anyhow::Result<File> {
         )
     })?;
     close_data_dir(dir)?;
-    let path = dir.join("lock");
+    let path = dir.join(LOCK_FILE);
     let file = File::options()
         .read(true)
         .write(true)

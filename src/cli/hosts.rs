@@ -11,14 +11,18 @@ pub(crate) fn lines(service: &api::Service) -> Vec<(Tone, String)> {
 
 fn line(host: &api::ServiceHost) -> (Tone, String) {
     let word = host.standing.word;
-    let tone = match word {
+    let tag = host.tag.as_ref().map_or("no release", |tag| tag.as_str());
+    let why = host.standing.why.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+    (tone(word), format!("{} has {tag}, {}{why}", host.host, word.as_str()))
+}
+
+/// How a word is told.
+pub(crate) fn tone(word: Word) -> Tone {
+    match word {
         Word::Ok => Tone::Good,
         Word::Empty | Word::Deploying => Tone::Careful,
         _ => Tone::Bad,
-    };
-    let tag = host.tag.as_ref().map_or("no release", |tag| tag.as_str());
-    let why = host.standing.why.as_ref().map_or_else(String::new, |why| format!(": {why}"));
-    (tone, format!("{} has {tag}, {}{why}", host.host, word.as_str()))
+    }
 }
 
 #[cfg(test)]

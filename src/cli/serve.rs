@@ -12,6 +12,7 @@ use tokio::signal::unix::signal;
 use tokio::time::Instant;
 
 use crate::app::App;
+use crate::app::LOCK_FILE;
 use crate::cli::global::Global;
 use crate::config::Config;
 use crate::telemetry;
@@ -75,14 +76,23 @@ async fn serve(global: &Global, config: Config, leave_after: Option<Duration>) -
 /// # Errors
 /// When it does not end.
 async fn end_one_apart(dir: &Path) -> anyhow::Result<()> {
-    for holder in process::holders_of(&dir.join("lock")) {
+    for holder in process::holders_of(&dir.join(LOCK_FILE)) {
         let pid = holder.pid;
         if process::arguments(pid).iter().any(|word| word == LEAVE_AFTER) {
             tracing::info!(pid, "the server that agent --stdio has started ends, and this one takes its place");
-            let has_ended = process::end(pid, STOP).await.with_context(|| format!("The server (process {pid}) could not be ended"))?;
-            anyhow::ensure!(has_ended, "The server (process {pid}) did not end within {} s.", STOP.as_secs());
+            end_server(pid).await?;
         }
     }
+    Ok(())
+}
+
+/// Ends the server that runs as the process `pid`.
+///
+/// # Errors
+/// When it does not end.
+pub(in crate::cli) async fn end_server(pid: i32) -> anyhow::Result<()> {
+    let has_ended = process::end(pid, STOP).await.with_context(|| format!("The server (process {pid}) could not be ended"))?;
+    anyhow::ensure!(has_ended, "The server (process {pid}) did not end within {} s.", STOP.as_secs());
     Ok(())
 }
 

@@ -124,11 +124,9 @@ fn refused(output: &Output, refused: &api::RefusedCalls) {
 /// The word first, then what mends it, then the facts.
 fn show(output: &Output, service: &api::Service, looks: Option<&api::Looks>) {
     let standing = &service.standing;
-    let (word, tone) = match standing.word {
-        Word::Ok => ("ok".to_owned(), Tone::Good),
-        Word::Empty | Word::Deploying => (standing.word.as_str().to_owned(), Tone::Careful),
-        bad => (bad.as_str().to_uppercase(), Tone::Bad),
-    };
+    let tone = hosts::tone(standing.word);
+    let word = standing.word.as_str();
+    let word = if matches!(tone, Tone::Bad) { word.to_uppercase() } else { word.to_owned() };
     output.say(&format!("{} {}", output.paint(tone, &word), output.paint(Tone::Strong, service.name.as_str())));
     let page = Page { output };
     if let Some(why) = &standing.why {

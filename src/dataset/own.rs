@@ -63,8 +63,9 @@ impl Own {
         let name = text::hex(&sha2::Sha256::digest(git_dir.as_os_str().as_bytes())[..8]);
         if !may_make {
             let error = |error| DatasetError::File(git_dir.to_owned(), error);
-            let own = Self::at(&settings.state.join(&name), git_dir, None).map_err(error)?;
-            return if own.is_whole(settings, git_dir, is_bare).map_err(error)? {
+            let traits = Traits::of(git_dir).map_err(error)?;
+            let own = Self::at(&settings.state.join(&name), &traits, None);
+            return if own.is_whole(settings, git_dir, &traits.config(is_bare)) {
                 Ok(Arc::new(own))
             } else {
                 Self::passing(settings, git_dir, is_bare)
@@ -96,15 +97,15 @@ impl Own {
         is_bare: bool,
         passing: Option<Passing>,
     ) -> std::io::Result<Arc<Self>> {
-        let own = Self::at(root, git_dir, passing)?;
-        own.ensure(settings, git_dir, is_bare)?;
+        let traits = Traits::of(git_dir)?;
+        let own = Self::at(root, &traits, passing);
+        own.ensure(settings, git_dir, &traits.config(is_bare))?;
         Ok(Arc::new(own))
     }
 
     /// The folder below `root`, whether it is there or not.
-    fn at(root: &Path, git_dir: &Path, passing: Option<Passing>) -> std::io::Result<Self> {
-        let traits = Traits::of(git_dir)?;
-        Ok(Self { git: root.join("git"), scratch: root.join("scratch"), is_reftable: traits.is_reftable(), _passing: passing })
+    fn at(root: &Path, traits: &Traits, passing: Option<Passing>) -> Self {
+        Self { git: root.join("git"), scratch: root.join("scratch"), is_reftable: traits.is_reftable(), _passing: passing }
     }
 
     /// What a folder bears that is made as this program makes it now.
@@ -112,9 +113,9 @@ impl Own {
         format!("{LAYOUT}\n{}\n{}\n{config}", git_dir.display(), settings.branch)
     }
 
-    fn is_whole(&self, settings: &config::Dataset, git_dir: &Path, is_bare: bool) -> std::io::Result<bool> {
-        let mark = Self::mark(settings, git_dir, &Traits::of(git_dir)?.config(is_bare));
-        Ok(self.has_all() && std::fs::read_to_string(self.git.join("whole")).is_ok_and(|old| old == mark))
+    fn is_whole(&self, settings: &config::Dataset, git_dir: &Path, config: &str) -> bool {
+        let mark = Self::mark(settings, git_dir, config);
+        self.has_all() && std::fs::read_to_string(self.git.join("whole")).is_ok_and(|old| old == mark)
     }
 
     /// Whether everything is there without which git takes it for no repository.
@@ -122,10 +123,9 @@ impl Own {
         ["HEAD", "objects", "refs", "config"].iter().all(|name| self.git.join(name).symlink_metadata().is_ok())
     }
 
-    fn ensure(&self, settings: &config::Dataset, git_dir: &Path, is_bare: bool) -> std::io::Result<()> {
+    fn ensure(&self, settings: &config::Dataset, git_dir: &Path, config: &str) -> std::io::Result<()> {
         let theirs = Beneath::open(git_dir)?;
-        let config = Traits::of(git_dir)?.config(is_bare);
-        let mark = Self::mark(settings, git_dir, &config);
+        let mark = Self::mark(settings, git_dir, config);
         let old = std::fs::read_to_string(self.git.join("whole")).unwrap_or_default();
         if old != mark || !self.has_all() {
             if old.lines().next() != Some(LAYOUT) && self.git.symlink_metadata().is_ok() {

@@ -8,6 +8,7 @@ use crate::model::Caller;
 use crate::model::DeploymentId;
 use crate::model::ImageRef;
 use crate::model::KeyId;
+use crate::model::image::are_same_contents;
 use crate::model::mark::is_same_mark;
 use crate::model::mark::mark;
 
@@ -178,8 +179,7 @@ impl Approved {
     #[must_use]
     pub fn is_for(&self, images: &[ImageRef]) -> bool {
         let approved: Vec<ImageRef> = self.images.iter().filter_map(|text| ImageRef::parse(text).ok()).collect();
-        let is_among = |image: &ImageRef| approved.iter().any(|other| other.by_digest() == image.by_digest());
-        approved.len() == self.images.len() && images.len() == approved.len() && images.iter().all(is_among)
+        approved.len() == self.images.len() && are_same_contents(&approved, images)
     }
 }
 

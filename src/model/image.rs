@@ -1,5 +1,7 @@
 //! Tags, digests and references of images.
 
+use std::collections::BTreeSet;
+
 use crate::model::word::WordError;
 use crate::model::word::text_form;
 
@@ -126,6 +128,13 @@ pub struct ImageRef {
     pub digest: Digest,
     /// Whether `docker load` brought it, so that no registry is asked for it.
     pub loaded: bool,
+}
+
+/// Whether `some` and `others` are the same contents, in any order and whatever their tags.
+#[must_use]
+pub fn are_same_contents(some: &[ImageRef], others: &[ImageRef]) -> bool {
+    let contents = |images: &[ImageRef]| images.iter().map(ImageRef::by_digest).collect::<BTreeSet<_>>();
+    some.len() == others.len() && contents(some) == contents(others)
 }
 
 impl ImageRef {

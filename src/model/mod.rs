@@ -49,7 +49,7 @@ pub use files::{FileKind, LaidFiles, Mark, Marks, StackFile, StackFiles, Tree, l
 pub use glob::Glob;
 pub use hook_event::{HookEvent, TagTemplate, TagWord};
 pub use id::DeploymentId;
-pub use image::{Digest, ImageRef, Repository, Tag};
+pub use image::{Digest, ImageRef, Repository, Tag, are_same_contents};
 pub use issuer::{Forge, Issuer};
 pub use json::json_object;
 pub use line::{Line, LineDraft, LineKind};

@@ -18,6 +18,8 @@ use crate::reload::call;
 const AGAIN: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
 /// The time limit of one question.
 const ONE_QUESTION: Duration = Duration::from_secs(10);
+/// The time limit of the last one, however little time is left.
+const SHORTEST_QUESTION: Duration = Duration::from_millis(100);
 /// A shorter abbreviation is not reliable.
 const SHORTEST_COMMIT: usize = 7;
 
@@ -30,10 +32,12 @@ impl App {
         let Some(verify) = &self.plan.verify else { return Ok(()) };
         let until = Instant::now() + verify.within;
         let mut again = AGAIN;
+        let mut before = None;
         loop {
-            let left = until.saturating_duration_since(Instant::now());
+            let deadline = until.saturating_duration_since(Instant::now()).clamp(SHORTEST_QUESTION, ONE_QUESTION);
+            let begun = Instant::now();
             let asked = tokio::select! {
-                asked = self.ask(verify, left.clamp(Duration::from_millis(100), ONE_QUESTION)) => asked,
+                asked = self.ask(verify, deadline) => asked,
                 () = cancel.cancelled() => return Err("tagalong is shutting down.".to_owned()),
             };
             let why = match asked {
@@ -41,6 +45,9 @@ impl App {
                 Ok(said) => format!("{} shows {} instead of {wanted}", verify.url, call::masked_excerpt(&self.plan.data.mask, &said)),
                 Err(why) => why,
             };
+            // A question that was cut short says nothing of the app; what the app said before does.
+            let is_cut_short = deadline < ONE_QUESTION && begun.elapsed() >= deadline;
+            let why = if is_cut_short { before.take().unwrap_or(why) } else { why };
             if Instant::now() >= until {
                 return Err(format!(
                     "The app did not serve the new data within {} s: {}.",
@@ -48,6 +55,7 @@ impl App {
                     why.trim_end_matches('.')
                 ));
             }
+            before = Some(why);
             tokio::time::sleep(again.fail().min(until.saturating_duration_since(Instant::now()))).await;
         }
     }

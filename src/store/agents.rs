@@ -16,7 +16,6 @@ use crate::store::agent_keys::counts;
 use crate::store::agent_keys::key_beside;
 use crate::store::audit::Entry;
 use crate::store::columns;
-use crate::store::gate::Tx;
 use crate::store::placements;
 
 /// An agent.

@@ -1,8 +1,6 @@
 //! What a rollout does on each host. The rollout itself is the first run of its deployment; whoever has that run writes here, and nobody
 //! else. A run on a host that has begun and not ended is continued by whoever has the rollout next.
 
-use std::collections::BTreeSet;
-
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
@@ -16,6 +14,7 @@ use crate::model::Outcome;
 use crate::model::ServiceName;
 use crate::model::Stage;
 use crate::model::Step;
+use crate::model::are_same_contents;
 use crate::store::Facts;
 use crate::store::Fence;
 use crate::store::Store;
@@ -93,7 +92,8 @@ async fn is_its(tx: &mut Tx, rollout: &Fence) -> Result<(), StoreError> {
 }
 
 impl Store {
-    /// Begins a run of `rollout` on `host`, whose order has the id `order_id` there. When this returns, it is on disk.
+    /// Begins a run of `rollout` on `host` as its run number `run`: with `back`, which is the id of its order there, it brings the host
+    /// back; without, the order has the rollout's own id. When this returns, it is on disk.
     ///
     /// # Errors
     /// [`StoreError::Fenced`] when another executor has taken the rollout over; or when a run on that host has not ended.
@@ -199,15 +199,13 @@ impl Store {
         );
         let of_rollouts = of_rollouts.bind(service.as_str()).bind(host.as_str()).bind(MOST_RELEASES);
         let alone = sqlx::query("SELECT host, images FROM runs WHERE service = $1 AND verified = 1 ORDER BY deployment DESC LIMIT $2");
-        let wanted: BTreeSet<String> = images.iter().map(ImageRef::by_digest).collect();
         for statement in [of_rollouts, alone.bind(service.as_str()).bind(MOST_RELEASES)] {
             for row in self.gate.fetch_all(statement).await? {
                 // What cannot be read is not known to have been there.
                 let Ok(Some(texts)) = columns::parsed_if_any(&row, "runs", "images", columns::json::<Vec<String>>) else { continue };
-                let found: BTreeSet<String> =
-                    texts.iter().filter_map(|text| ImageRef::parse(text).ok()).map(|image| image.by_digest()).collect();
+                let found: Vec<ImageRef> = texts.iter().filter_map(|text| ImageRef::parse(text).ok()).collect();
                 let is_there = row.try_get::<String, _>("host")? == host.as_str();
-                if is_there && texts.len() == images.len() && found == wanted {
+                if is_there && texts.len() == found.len() && are_same_contents(&found, images) {
                     return Ok(true);
                 }
             }

@@ -487,7 +487,8 @@ async fn a_host_that_is_dialled_is_no_agent(database: Database) {
     plan.tables = "[host.edge]\naddress = \"root@127.0.0.1\"\nhost_key = \"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGx\"\n".into();
     plan.write(rig.dir(), "server", rig.url.as_deref());
     rig.app().read_again(&rig.config_file);
-    let why = tokio::time::timeout(Duration::from_secs(5), line.hear()).await.expect("at once").unwrap_err();
+    let why =
+        tokio::time::timeout(Duration::from_secs(9), line.hear()).await.expect("before the next look, which comes every 10 s").unwrap_err();
     assert!(matches!(&why, Parted::Closed(why) if why == "this server dials the host of that name"), "{why:?}");
     let mut rig = rig;
     rig.restart().await;

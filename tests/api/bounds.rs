@@ -240,7 +240,7 @@ async fn five_hundred_slow_ones_are_closed_and_slow_nobody_down() {
     let [heads, bodies, seconds] = [heads, bodies, seconds].map(|all| all.into_iter().max().unwrap());
     println!("closed after at most {heads:?} (head), {bodies:?} (body), {seconds:?} (second head)");
     println!("{} good calls meanwhile, the slowest in {:?}", calls.get(), slowest.get());
-    assert!(heads < Duration::from_secs(5) && bodies < Duration::from_secs(10) && seconds < Duration::from_secs(5));
+    assert!(heads < Duration::from_secs(8) && bodies < Duration::from_secs(13) && seconds < Duration::from_secs(8));
     assert!(slowest.get() < Duration::from_secs(1) && calls.get() > 10, "{} calls, the slowest in {:?}", calls.get(), slowest.get());
     rig.finish().await;
 }

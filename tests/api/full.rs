@@ -303,7 +303,8 @@ async fn what_was_answered_202_is_there_whatever_the_disk_does(database: Databas
         taken.extend(ids);
     }
     println!("{database:?}: {} taken, {refused} refused, again after at most {slowest:?}; met by {hits:?}", taken.len());
-    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    // Sooner than the next look at the disk, which comes every 5 s.
+    assert!(slowest < Duration::from_secs(4), "{slowest:?}");
     assert!(refused > 50, "the disk was hardly ever full");
     // PostgreSQL writes over the room of old rows, so not every write meets the end of the disk there.
     let every = SITES.iter().filter(|site| **site != "cancel" || database == Database::Sqlite);

@@ -7,7 +7,7 @@ for bin in /usr/lib/postgresql/*/bin; do
 done
 dir=$(mktemp -d /tmp/tagalong-pg.XXXXXX)
 initdb -D "$dir/data" -A trust -U tagalong -E UTF8 --no-sync >"$dir/log" 2>&1 || { tr '\n' ' ' <"$dir/log"; exit 1; }
-postgres -D "$dir/data" -k "$dir" -c listen_addresses= -c fsync=off -c full_page_writes=off -c max_connections=150 \
+postgres -D "$dir/data" -k "$dir" -c listen_addresses= -c fsync=off -c full_page_writes=off -c max_connections=150 -c autovacuum=off \
     >>"$dir/log" 2>&1 </dev/null &
 until pg_isready -q -h "$dir"; do
     kill -0 $! || { tr '\n' ' ' <"$dir/log"; exit 1; }

@@ -205,7 +205,7 @@ async fn a_registry_that_is_gone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stack_whose_lock_somebody_else_holds() {
-    let world = World::landed(&Settings { service: "max_wait_s = 5".into(), ..Settings::default() }).await;
+    let world = World::landed(&Settings { service: "max_wait_s = 10".into(), ..Settings::default() }).await;
     let lock = std::fs::File::open(world.path("stack/.tagalong.lock")).expect("a file");
     let mut holder = std::process::Command::new("sleep").arg("600").stdin(lock.try_clone().expect("a file")).spawn().expect("it starts");
     lock.lock().expect("the lock");

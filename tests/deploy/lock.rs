@@ -75,7 +75,7 @@ async fn a_stranger_is_named_and_waited_for() {
 /// A tagalong still holds the lock for an order that has ended, and longer than anybody waits for a stranger.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_order_of_its_own_is_waited_for_without_end() {
-    const WAIT: Duration = Duration::from_secs(3);
+    const WAIT: Duration = Duration::from_secs(8);
     let service = format!("keep = 2\nmax_wait_s = {}", WAIT.as_secs());
     let world = World::landed(&Settings { service, ..Settings::default() }).await;
     world.land("v2").await;

@@ -227,7 +227,7 @@ async fn a_rollback_may_be_killed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_order_that_waited_too_long_is_refused() {
-    let world = world_with("max_wait_s = 4").await;
+    let world = world_with("max_wait_s = 10").await;
     world.land("v1").await;
     world.arm("pull@v2", "hang");
     let running = world.server().deploy("v2").await;
@@ -235,7 +235,7 @@ async fn an_order_that_waited_too_long_is_refused() {
     let waits = world.server().deploy("v3").await;
     let accepted = world.server().show(&waits).await["created_ms"].as_u64().expect("a time");
     let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    until("its time is over", || now() > Duration::from_millis(accepted + 4100)).await;
+    until("its time is over", || now() > Duration::from_millis(accepted + 10_100)).await;
     world.disarm("pull@v2");
     is_outcome(&world.server().outcome(&running).await, "live");
     let refused = world.server().outcome(&waits).await;

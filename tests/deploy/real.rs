@@ -366,13 +366,17 @@ async fn the_tags_of(site: &Site, images: &Images) {
     }
 }
 
-/// Releases that are verified and break afterwards: two loses its page after 20 s, five crashes again and again, and four takes more memory
-/// than it may have. Each is gone back from by the order of its watch, and nothing beside it is touched.
+/// Releases that are verified and break afterwards, when this says so: two loses its page, five crashes again and again, and four takes more
+/// memory than it may have. Each is gone back from by the order of its watch, and nothing beside it is touched.
 async fn releases_that_break_after_they_are_live(images: Arc<Images>) {
-    let start = "test -e /tmp/broken && exit 3; httpd -f -p 80 -h /www & case $(cat /www/version) in \
-        two-*) sleep 20; rm /www/index.html ;; five-*) sleep 3; touch /tmp/broken; exit 3 ;; four-*) sleep 3; exec tail /dev/zero ;; \
-        esac; wait";
-    let web = json!({"command": ["/bin/sh", "-c", start.replace('$', "$$")], "mem_limit": "32m", "memswap_limit": "32m"});
+    let start = "test -e /tmp/broken && exit 3; httpd -f -p 80 -h /www & breaks() { until test -e /switch/$1; do sleep 0.1; done; }; \
+        case $(cat /www/version) in two-*) breaks two; rm /www/index.html ;; five-*) breaks five; touch /tmp/broken; exit 3 ;; \
+        four-*) breaks four; exec tail /dev/zero ;; esac; wait";
+    let switch = tempfile::tempdir().expect("a folder");
+    let web = json!({
+        "command": ["/bin/sh", "-c", start.replace('$', "$$")], "mem_limit": "32m", "memswap_limit": "32m",
+        "volumes": [format!("{}:/switch:ro", switch.path().display())],
+    });
     let mut site = Site::make(&images, &Docker { host: None }, &images.port, web).await;
     let file = site.dir.path().join("tagalong.toml");
     let config = std::fs::read_to_string(&file).expect("a file");
@@ -383,9 +387,10 @@ async fn releases_that_break_after_they_are_live(images: Arc<Images>) {
     for (name, why) in [("two", "status"), ("five", "restart"), ("four", "")] {
         let landed = site.deploy(&images.tag(name)).await;
         is_outcome(&landed, "live");
+        std::fs::write(switch.path().join(name), "").expect("a file");
         let began = tokio::time::Instant::now();
         let back = gone_back_from(&site, &landed).await;
-        println!("{name} was gone back from {:?} after it was live: {}", began.elapsed(), back["reason"]);
+        println!("{name} was gone back from {:?} after it broke: {}", began.elapsed(), back["reason"]);
         is_outcome(&back, "live");
         assert!(back["reason"].as_str().unwrap().contains(why), "{back:#}");
         site.serves(&images.tag("one")).await;
@@ -605,7 +610,9 @@ async fn images_that_were_loaded(images: Arc<Images>) {
     }
     // The old tag is loaded again with other content: the rollback brings back what was verified.
     docker.says(&["tag", &names[1], &names[0]]);
-    docker.says(&["image", "prune", "-f"]);
+    // Other tests build images at the same time, and need what they have made so far.
+    let ours = format!("label=org.opencontainers.image.version={}", images.tag("one"));
+    docker.says(&["image", "prune", "-f", "--filter", &ours]);
     is_outcome(&site.roll_back().await, "live");
     runs(&site, &ids[0]);
     site.bear_a_hand_run();
@@ -710,11 +717,14 @@ async fn a_daemon_that_is_killed_in_the_middle(images: Arc<Images>) {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             }
-            step => {
-                while site.server().show(&id).await["step"] != step {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
+            step => loop {
+                let shown = site.server().show(&id).await;
+                if shown["step"] == step {
+                    break;
                 }
-            }
+                assert_ne!(shown["state"], "done", "it was never seen at {step}: {shown:#}");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            },
         }
         if number % 2 == 0 {
             daemon.kill();

@@ -48,6 +48,9 @@ const inPage = () => {
   // On a busy machine a frame may come long after the lines.
   const soon = window.requestAnimationFrame.bind(window);
   window.late = 0;
+  window.frames = 0;
+  const count = () => { window.frames += 1; soon(count); };
+  soon(count);
   window.requestAnimationFrame = (draw) => (window.late ? setTimeout(() => soon(draw), window.late) : soon(draw));
   window.hide = (isHidden) => {
     Object.defineProperty(document, "hidden", { get: () => isHidden, configurable: true });
@@ -85,8 +88,9 @@ const still = async (page) => {
   await page.evaluate(() => { window.stood = null; });
   await page.waitForFunction(() => {
     const place = JSON.stringify([window.seen()[0], document.getElementById("log-box").scrollTop]);
-    window.stood = window.stood?.place === place ? { place, times: window.stood.times + 1 } : { place, times: 0 };
-    return window.stood.times >= 4;
+    const stands = window.stood?.place === place;
+    window.stood = stands ? { ...window.stood, times: window.stood.times + 1 } : { place, times: 0, since: window.frames };
+    return window.stood.times >= 4 && window.frames >= window.stood.since + 5;
   }, null, { polling: 100 });
 };
 const top = (page) => page.evaluate(() => document.getElementById("log-box").scrollTop);
@@ -131,13 +135,13 @@ const tests = {
     await closed(page);
   },
   async "a selection stays although the steps are read late"() {
-    const page = await opened(told.ended, "#L10010", null, async (route) => {
-      await new Promise((done) => setTimeout(done, 2000));
-      await route.continue();
-    });
+    let go;
+    const selected = new Promise((done) => { go = done; });
+    const page = await opened(told.ended, "#L10010", null, async (route) => { await selected; await route.continue(); });
     await shows(page, 10010);
     holds("no step can be folded yet", await page.locator("#log-fold").isDisabled());
     await page.evaluate(() => getSelection().selectAllChildren(document.querySelector("#L10010 .log-t")));
+    go();
     await page.locator("#L10001 .log-step").waitFor();
     same("the selection", await page.evaluate(() => String(getSelection())), "line 10010 of a program");
     await closed(page);

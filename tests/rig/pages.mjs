@@ -74,7 +74,8 @@ let state;
 const logIn = async () => {
   const page = await watched(await context());
   await page.goto(`${told.url}/`);
-  same("the name has the focus", (await here(page)).id, "name");
+  // What has the focus from the beginning gets it with the first frame, which may come after all is loaded.
+  await page.waitForFunction(() => document.activeElement.id === "name");
   await page.keyboard.type(told.name);
   await tab(page, "the password", (now) => now.id === "password");
   await page.keyboard.type(told.password);

@@ -13,6 +13,9 @@ if ! "$here/docker.sh" status 2>/dev/null; then
     "$here/docker.sh" up
 fi
 
+# What a change is judged by throws the same dice each time; `make storm` throws others.
+export SEED=${SEED:-7} TAGALONG_STORM_SEED=${TAGALONG_STORM_SEED:-7}
+
 if cargo nextest --version >/dev/null 2>&1; then
     # Most tests wait for others most of the time.
     cargo nextest run --locked --workspace --no-fail-fast --test-threads $(($(nproc) + 1)) "$@"

@@ -124,7 +124,7 @@ fn a_browser_that_is_not_there_or_not_done_is_said() {
     let place = Place(tempfile::tempdir().unwrap());
     let none = place.look(&site, &["--json", "--no-assets", "--browser-program", "/none/chromium"]);
     assert_eq!((none.status.code(), rules_of(&none)), (Some(1), vec!["browser_failed There is no browser at /none/chromium.".to_owned()]));
-    let slow = place.look(&site, &["--json", "--no-assets", "--browser-deadline-s", "6"]);
+    let slow = place.look(&site, &["--json", "--no-assets", "--browser-deadline-s", "30"]);
     let said = "browser_failed The page was still loading when the browser's deadline passed.";
     assert_eq!((slow.status.code(), rules_of(&slow)), (Some(1), vec![said.to_owned()]));
     let wrong = place.look(&site, &["--json", "--no-assets", "--browser-program", "/bin/true"]);
@@ -259,7 +259,7 @@ fn dialogs_are_closed_and_told() {
     let site = Site::new(
         "<!doctype html><title>x</title><link rel=icon href=data:,><script>alert('welcome'); const said = confirm('sure?') + '/' + prompt('name?');\
          console.error('answered ' + said); addEventListener('beforeunload', event => event.preventDefault());\
-         addEventListener('load', () => setTimeout(() => alert('late'), 200))</script>",
+         addEventListener('load', () => setTimeout(() => alert('late'), 20))</script>",
     );
     let place = Place(tempfile::tempdir().unwrap());
     let shots = tempfile::tempdir().unwrap();
@@ -296,7 +296,7 @@ fn the_browser_goes_where_the_check_goes() {
             "redirect_to_http",
             "In the browser, the page sends its visitors from https to http://a.test/",
         ),
-        ("setTimeout(() => location.replace('http://a.test/'), 200)".to_owned(), "redirect_to_http", "In the browser, the page sends"),
+        ("setTimeout(() => location.replace('http://a.test/'), 20)".to_owned(), "redirect_to_http", "In the browser, the page sends"),
         ("location = '/in'".to_owned(), "redirect_elsewhere", "In the browser, the page leads to https://localhost:"),
     ] {
         let site = Site::new(format!("<!doctype html><title>x</title><link rel=icon href=data:,><script>{script}</script>"));

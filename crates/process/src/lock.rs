@@ -175,7 +175,7 @@ fn stands_at(file: &File, path: &Path) -> bool {
 }
 
 /// `PID START`, where START tells a process from a later one of the same number; none when it has ended.
-fn identity(pid: Pid) -> Option<String> {
+pub(crate) fn identity(pid: Pid) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
     // The name in brackets may hold anything; behind it stand the state and, 19 fields on, the start time.
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');

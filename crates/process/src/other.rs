@@ -7,6 +7,8 @@ use std::time::Duration;
 use rustix::process::Pid;
 use rustix::process::Signal;
 
+use crate::lock::identity;
+
 /// Sends a signal, named as `kill -l` does, to the process of that id.
 ///
 /// # Errors
@@ -66,11 +68,13 @@ pub fn leave_session() -> std::io::Result<()> {
 pub async fn end(pid: i32, patience: Duration) -> std::io::Result<bool> {
     let Some(pid) = Some(pid).filter(|pid| *pid > 0).and_then(Pid::from_raw) else { return Ok(true) };
     let until = tokio::time::Instant::now() + patience;
+    // A later process of the same number is somebody else.
+    let who = identity(pid);
     match rustix::process::kill_process(pid, Signal::TERM) {
         Err(rustix::io::Errno::SRCH) => return Ok(true),
         told => told?,
     }
-    while is_running(pid.as_raw_nonzero().get()) {
+    while who.is_some() && identity(pid) == who {
         if tokio::time::Instant::now() >= until {
             return Ok(false);
         }
@@ -89,6 +93,5 @@ pub fn arguments(pid: i32) -> Vec<String> {
 /// Whether there is a process `pid`, and it has not ended. One that has ended and that nobody has asked how is none.
 #[must_use]
 pub fn is_running(pid: i32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+    Pid::from_raw(pid).and_then(identity).is_some()
 }

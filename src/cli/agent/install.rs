@@ -164,8 +164,7 @@ async fn asked<P: serde::Serialize, A: serde::de::DeserializeOwned>(
     plan: &P,
 ) -> anyhow::Result<A> {
     let plan = serde_json::to_vec(plan).context("The plan could not be written")?;
-    let said = remote.tagalong(program, &["agent", "host", act], Some(&plan)).await?;
-    serde_json::from_str(said.trim()).with_context(|| format!("tagalong on {} is of another version; upgrade it", remote.address()))
+    remote.asked(program, act, Some(&plan)).await
 }
 
 /// The agent of that name, or the host that is dialled, as the control plane sees it.

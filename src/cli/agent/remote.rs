@@ -180,11 +180,24 @@ impl Remote {
         let config = self.host.config.as_deref().unwrap_or(crate::cli::global::DEFAULT_CONFIG);
         let root = self.as_root.split_whitespace();
         let all = root.chain([program, "--config", config]).chain(words.iter().copied());
-        let command = self.ssh.command(all, Duration::from_mins(10));
-        Ok(match input {
+        Ok(self.captured(all, input, Duration::from_mins(10)).await)
+    }
+
+    async fn captured<'w>(&self, words: impl Iterator<Item = &'w str>, input: Option<File>, deadline: Duration) -> Captured {
+        let command = self.ssh.command(words, deadline);
+        match input {
             Some(input) => process::capture_from(&command, input, &Cancel::default()).await,
             None => process::capture(&command, &Cancel::default()).await,
-        })
+        }
+    }
+
+    /// What the tagalong on the host answers when it is asked to do `act` with `input`.
+    ///
+    /// # Errors
+    /// When it does not do it, or answers otherwise than this version does.
+    pub(super) async fn asked<A: serde::de::DeserializeOwned>(&self, program: &str, act: &str, input: Option<&[u8]>) -> anyhow::Result<A> {
+        let said = self.tagalong(program, &["agent", "host", act], input).await?;
+        serde_json::from_str(said.trim()).with_context(|| format!("tagalong on {} is of another version; upgrade it there", self.address()))
     }
 
     /// From now on it has the name that it is enrolled by, if it is.
@@ -192,9 +205,7 @@ impl Remote {
     /// # Errors
     /// When the tagalong that is there does not answer.
     pub(super) async fn take_enrolled_name(&mut self) -> anyhow::Result<()> {
-        let said = self.tagalong(PROGRAM, &["agent", "host", "look"], None).await?;
-        let standing: Standing = serde_json::from_str(said.trim())
-            .with_context(|| format!("tagalong on {} is of another version; upgrade it there", self.address()))?;
+        let standing: Standing = self.asked(PROGRAM, "look", None).await?;
         if let Some(name) = standing.enrolled {
             self.name = name;
         }
@@ -211,11 +222,7 @@ impl Remote {
     async fn sh(&self, script: &str, input: Option<File>, deadline: Duration) -> anyhow::Result<String> {
         let script = format!("'{script}'");
         let words = self.as_root.split_whitespace().chain(["sh", "-c", &script]);
-        let command = self.ssh.command(words, deadline);
-        self.answer(match input {
-            Some(input) => process::capture_from(&command, input, &Cancel::default()).await,
-            None => process::capture(&command, &Cancel::default()).await,
-        })
+        self.answer(self.captured(words, input, deadline).await)
     }
 
     fn answer(&self, asked: Captured) -> anyhow::Result<String> {

@@ -17,8 +17,10 @@ use tokio::net::UnixStream;
 use tokio::time::Instant;
 
 use crate::agent;
+use crate::app::LOCK_FILE;
 use crate::cli::global::Global;
 use crate::cli::serve;
+use crate::cli::serve::end_server;
 use crate::config::Config;
 
 /// What systemd calls the server.
@@ -28,8 +30,6 @@ pub(super) const UNIT_FILE: &str = "/etc/systemd/system/tagalong.service";
 const PACKAGED_UNIT: &str = "/lib/systemd/system/tagalong.service";
 /// How long a server may take until it answers.
 const START: Duration = Duration::from_mins(1);
-/// How long it may take until it has ended.
-const STOP: Duration = Duration::from_secs(70);
 /// How often it is looked.
 const LOOK: Duration = Duration::from_millis(50);
 /// The log of a server that no unit started, in its data folder, and how long it may become until a start begins it anew.
@@ -84,8 +84,7 @@ impl Keeper {
             return systemctl(&["stop", UNIT]).await;
         }
         if let Some(pid) = pid(dir).await {
-            let has_ended = process::end(pid, STOP).await.with_context(|| format!("The server (process {pid}) could not be ended"))?;
-            anyhow::ensure!(has_ended, "The server (process {pid}) did not end within {} s.", STOP.as_secs());
+            end_server(pid).await?;
         }
         Ok(())
     }
@@ -153,7 +152,7 @@ async fn start_apart(global: &Global, dir: &Path, program: &Path, leave_after: O
     argv.extend(leave_after.into_iter().flat_map(|after| [serve::LEAVE_AFTER.to_owned(), after.as_secs().to_string()]));
     let started = process::start_apart(&argv, &log).with_context(|| format!("{} could not be started", program.display()))?;
     // Where something else starts the server as well, either will do.
-    let is_coming = || process::is_running(started) || !process::holders_of(&dir.join("lock")).is_empty();
+    let is_coming = || process::is_running(started) || !process::holders_of(&dir.join(LOCK_FILE)).is_empty();
     answers(dir, is_coming).await.with_context(|| last_lines(dir))
 }
 

@@ -42,8 +42,7 @@ pub(super) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
                 remote.name
             );
         }
-        let said = remote.tagalong(PROGRAM, &["agent", "host", "remove"], None).await?;
-        changed = serde_json::from_str::<Changed>(said.trim())?.changed;
+        changed = remote.asked::<Changed>(PROGRAM, "remove", None).await?.changed;
     } else if facts.is_packaged {
         anyhow::bail!("tagalong was installed on {} by a package; remove that there (`apt-get remove tagalong`).", remote.address());
     }

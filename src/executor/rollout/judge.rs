@@ -1,7 +1,5 @@
 //! How a rollout ended, by how it went on each host. Nothing but "live on all hosts" is live.
 
-use std::collections::BTreeSet;
-
 use crate::executor::rollout::plan::bringing_back;
 use crate::executor::rollout::plan::held;
 use crate::executor::rollout::plan::landing_on;
@@ -12,6 +10,7 @@ use crate::model::OnPartial;
 use crate::model::Order;
 use crate::model::Outcome;
 use crate::model::RolloutPlan;
+use crate::model::are_same_contents;
 use crate::store::HostRun;
 
 /// How it went on all hosts together.
@@ -148,13 +147,7 @@ fn severity(outcome: &Outcome) -> u8 {
 pub(super) fn landed_by_all(runs: &[HostRun]) -> Option<&[ImageRef]> {
     let mut all = runs.iter().filter(|run| !run.goes_back && held(run)).map(|run| run.images.as_slice());
     let first = all.next().filter(|images| !images.is_empty())?;
-    all.all(|images| is_same(images, first)).then_some(first)
-}
-
-/// Whether the content is the same, whatever the tags.
-fn is_same(some: &[ImageRef], others: &[ImageRef]) -> bool {
-    let contents = |images: &[ImageRef]| images.iter().map(ImageRef::by_digest).collect::<BTreeSet<_>>();
-    some.len() == others.len() && contents(some) == contents(others)
+    all.all(|images| are_same_contents(images, first)).then_some(first)
 }
 
 /// Every host says that it holds, but not all of the same: which of them tells the truth, only a person can see.
