@@ -56,6 +56,8 @@ async fn the_page_of_agents_enrols_shows_and_revokes(database: Database) {
     let rig = started(database).await;
     let root = browser(&rig, "root").await;
     assert!(root.get("/agents").await.text.contains("There is no agent."));
+    let behind_all = root.get(&format!("/agents?from={}", u64::MAX)).await;
+    assert_eq!(behind_all.status, 200, "{}", behind_all.text);
     for bad in ["", "no name", "Ä", &"a".repeat(64)] {
         let refused = confirmed(&root, "/agents/new", &[("name", bad)]).await;
         assert_eq!(refused.status, 400, "{bad}");
@@ -159,6 +161,39 @@ async fn the_page_of_users_does_what_the_command_line_does(database: Database) {
     assert_eq!(confirmed(&root, "/users/ada/remove", &[]).await.status, 404);
     assert!(!root.get("/users").await.text.contains("/users/ada/"));
     only_who_may_do_everything(&rig).await;
+    rig.finish().await;
+}
+
+/// What counts for a host that is dialled is how its line by ssh stands, whatever is remembered of an agent that had its name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_is_dialled_is_shown_as_its_line_stands() {
+    let mut rig = started(Database::Sqlite).await;
+    for name in ["gone", "moved"] {
+        let host = Host::enrolled(&rig, name).await;
+        let line = host.connect(&rig).await.unwrap();
+        until_state(&rig, name, "online").await;
+        drop(line);
+        until_state(&rig, name, "away").await;
+    }
+    assert_eq!(confirmed(&browser(&rig, "root").await, "/agents/gone/revoke", &[]).await.status, 303);
+    let mut plan = rig.plan.clone();
+    for name in ["gone", "moved", "new"] {
+        plan.tables +=
+            &format!("\n[host.{name}]\naddress = \"root@127.0.0.1\"\nport = 1\nhost_key = \"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGx\"\n");
+    }
+    plan.write(rig.dir(), "server", rig.url.as_deref());
+    rig.restart().await;
+    let root = browser(&rig, "root").await;
+    let page = root.get("/agents").await.text;
+    for (name, may_revoke) in [("gone", false), ("moved", true), ("new", false)] {
+        let row = page.split_once(&format!("<tr id=\"host-{name}\">")).unwrap_or_else(|| panic!("no {name}: {page}")).1;
+        let row = row.split_once("</tr>").unwrap().0;
+        assert!(row.contains("not reached yet") && row.contains("by ssh") && !row.contains("New code…"), "{row}");
+        assert_eq!(row.contains("Revoke…"), may_revoke, "{row}");
+    }
+    let overview = root.get("/").await.text;
+    assert!(overview.contains("3 hosts · 3 not reached yet"), "{overview}");
+    assert!(["gone", "moved", "new"].iter().all(|name| overview.contains(&format!("/agents#host-{name}"))), "{overview}");
     rig.finish().await;
 }
 
