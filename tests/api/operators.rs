@@ -197,6 +197,27 @@ async fn a_host_that_is_dialled_is_shown_as_its_line_stands() {
     rig.finish().await;
 }
 
+/// Whoever lets CI deploy again learns where it still may not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_says_which_host_may_still_be_held() {
+    let mut plan = Plan { socket: true, ..Plan::new(Database::Sqlite) };
+    plan.tables += "\n[service.shop]\nhosts = [\"north\", \"south\"]\n";
+    let rig = plan.start().await;
+    add_user(&rig, "root", &ALL, Some(PASSWORD)).await;
+    let root = browser(&rig, "root").await;
+    let resumed = confirmed(&root, "/services/shop/resume", &[]).await;
+    let still = "It may still be held on a host that did not end its own hold: ";
+    assert!(resumed.status == 409 && resumed.text.contains(still), "{} {}", resumed.status, resumed.text);
+    assert!(
+        resumed.text.contains("the agent north has not come") && resumed.text.contains("the agent south has not come"),
+        "{}",
+        resumed.text
+    );
+    let by_key = rig.act(rig.key(), "/api/v1/services/shop/resume").await;
+    assert!(by_key.status == 200 && by_key.text.contains(&format!("shop was not held. {still}")), "{}", by_key.text);
+    rig.finish().await;
+}
+
 /// A reload by a form is the same as the API's; its remote is missing here, which is said.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn data_is_reloaded_by_a_form() {
