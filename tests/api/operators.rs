@@ -8,11 +8,14 @@ use crate::agents::Host;
 use crate::agents::until_state;
 use crate::browser::Browser;
 use crate::browser::add_user;
+use crate::notify;
+use crate::receiver::Receiver;
 use crate::support::Answer;
 use crate::support::Call;
 use crate::support::Database;
 use crate::support::Plan;
 use crate::support::Rig;
+use crate::support::folder;
 use crate::support::until;
 
 on_both!(the_page_of_agents_enrols_shows_and_revokes, the_page_of_users_does_what_the_command_line_does);
@@ -215,6 +218,40 @@ async fn the_page_says_which_host_may_still_be_held() {
     );
     let by_key = rig.act(rig.key(), "/api/v1/services/shop/resume").await;
     assert!(by_key.status == 200 && by_key.text.contains(&format!("shop was not held. {still}")), "{}", by_key.text);
+    rig.finish().await;
+}
+
+/// What a person types in place of a code can be guessed, so each that is wrong counts as a failed attempt, and as one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_wrong_code_of_an_approval_counts_once() {
+    let receiver = Receiver::start().await;
+    let dir = folder();
+    let table = notify::tables(&receiver, dir.path());
+    let table = table.split("[[notify]]\n").find(|table| table.contains("\"gotify\"")).unwrap();
+    let mut plan = Plan { socket: true, ..Plan::new(Database::Sqlite) };
+    plan.files = vec![("gotify.token", std::fs::read_to_string(dir.path().join("gotify.token")).unwrap())];
+    plan.server += "\npublic_url = \"http://localhost:1\"";
+    plan.tables = format!("[[notify]]\n{table}events = []\n");
+    let tables = "[[person]]\nid = \"root\"\nnotify = \"gotify\"\nusers = [\"root\"]\n[service.web.approval]\napprovers = [\"root\"]\nrollbacks = true\n";
+    let rig = plan.start().await.landed_before(tables).await;
+    add_user(&rig, "root", &ALL, Some(PASSWORD)).await;
+    let root = browser(&rig, "root").await;
+    let back = Call::post("/api/v1/rollbacks", &json!({ "service": "web" })).by(rig.key()).send(&rig).await;
+    let id = back.json()["id"].as_str().unwrap().to_owned();
+    until("a code", async || receiver.calls().into_iter().find(|called| called.path.starts_with("/gotify"))).await;
+    rig.until(&id, |shown| shown["waits_for"] == "approval").await;
+    let metrics = async || {
+        let all = Call::get("/metrics").by(rig.key()).send(&rig).await.text;
+        all.lines().find_map(|line| line.strip_prefix("tagalong_refused_calls_total ")).unwrap_or_else(|| panic!("{all}")).to_owned()
+    };
+    let failed = async || rig.count("SELECT COALESCE(SUM(failed), 0) FROM attempts").await;
+    for wrong in 1..3 {
+        let said = confirmed(&root, &format!("/deployments/{id}/approval"), &[("code", "AAAA-AAAA-AAAA")]).await;
+        assert!([403, 409].contains(&said.status), "{} {}", said.status, said.text);
+        assert_eq!(metrics().await, wrong.to_string(), "{}", said.text);
+        until("it is stored", async || (failed().await == wrong).then_some(())).await;
+    }
+    assert_eq!(confirmed(&root, &format!("/deployments/{id}/cancel"), &[]).await.status, 303);
     rig.finish().await;
 }
 
