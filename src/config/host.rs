@@ -68,8 +68,8 @@ impl Hop {
         let host_key = from.needed("host_key", missing, host_key);
         let port = from.whole("port", 22, 1..=65_535) as u16;
         let identity = from.path("identity_file");
-        if let Some(unusable) = identity.as_ref().filter(|file| !file.to_str().is_some_and(is_plain)) {
-            from.problem("identity_file", format!("{} has a space or a quote in its path, which ssh would misread.", unusable.display()));
+        if let Err(why) = usable(identity.as_ref()) {
+            from.problem("identity_file", why);
         }
         let (user, host) = address?;
         Some(Self { user, host, port, host_key: Some(host_key?), identity })
@@ -81,10 +81,18 @@ impl Hop {
     /// One sentence, when ssh could misread the address or the path of the key.
     pub fn typed(text: &str, port: u16, identity: Option<PathBuf>) -> Result<Self, String> {
         let (user, host) = address(text)?;
-        if let Some(file) = identity.as_ref().filter(|file| !file.to_str().is_some_and(is_plain)) {
-            return Err(format!("{} has a space or a quote in its path, which ssh would misread.", file.display()));
-        }
+        usable(identity.as_ref())?;
         Ok(Self { user, host, port, host_key: None, identity })
+    }
+}
+
+/// Whether ssh takes the path of the key as it is.
+fn usable(identity: Option<&PathBuf>) -> Result<(), String> {
+    match identity {
+        Some(file) if !file.to_str().is_some_and(is_plain) => {
+            Err(format!("{} has a space or a quote in its path, which ssh would misread.", file.display()))
+        }
+        _ => Ok(()),
     }
 }
 

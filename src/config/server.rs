@@ -7,6 +7,14 @@ use crate::config::Server;
 use crate::config::reader::Section;
 use crate::model::is_in_the_clear;
 
+impl Server {
+    /// Where people open this server from outside, without a slash at its end, so that a path can follow.
+    #[must_use]
+    pub fn public(&self) -> Option<&str> {
+        self.public_url.as_ref().map(|url| url.as_str().trim_end_matches('/'))
+    }
+}
+
 pub(super) fn read_server(root: &mut Section) -> Option<Server> {
     let Some(mut from) = root.section("server") else {
         root.problem("server", "the table [server] is missing.");

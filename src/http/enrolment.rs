@@ -23,7 +23,7 @@ pub(in crate::http) async fn agents(shared: &Shared) -> Result<api::Agents, ApiE
     let lines = &shared.lines;
     let here = shared.deployer.agents();
     let known = shared.store.agents().await?;
-    let mut problems = here.problems().await?;
+    let mut problems = here.problems(&known);
     match lines.memory.lost(&known) {
         Ok(lost) => problems.extend(lost.iter().map(|one| {
             let name = &one.name;

@@ -78,6 +78,13 @@ impl ApiError {
         Self::conflict("agent_is_a_host", why)
     }
 
+    /// A service of several hosts accepts orders again, but for these, each with why its own hold has not ended.
+    pub(super) fn still_held(silent: &[String]) -> Self {
+        let hosts = silent.join("; ");
+        let why = format!("It may still be held on a host that did not end its own hold: {hosts}; resume it again when that host is back.");
+        Self::conflict("still_held", why)
+    }
+
     /// The token of a job is genuine, but no policy accepts it, or not for this call.
     pub(super) fn token_refused(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "token_refused", detail)

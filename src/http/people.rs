@@ -106,5 +106,5 @@ pub(in crate::http) async fn change(shared: &Shared, name: &UserName, what: Chan
 
 /// Where people log in, if the configuration says by which address this server is known.
 pub(in crate::http) fn login_address(config: &Config) -> Option<String> {
-    config.server.public_url.as_ref().map(|url| format!("{}/login", url.as_str().trim_end_matches('/')))
+    config.server.public().map(|public| format!("{public}/login"))
 }

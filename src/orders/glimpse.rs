@@ -160,11 +160,44 @@ fn joined(now: api::Service, seen: api::Service) -> api::Service {
         pinned: seen.pinned,
         files: seen.files,
         containers: seen.containers,
+        hosts: seen.hosts,
         drift: seen.drift,
         blocked: now.blocked.or(seen.blocked),
         rollback_candidates: seen.rollback_candidates,
         guards: seen.guards,
         owed: seen.owed,
+        // Their own servers tell these of services elsewhere; of services here the watcher tells them anew.
+        watch: seen.watch,
+        schedule: seen.schedule,
+        incidents: seen.incidents,
         ..now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::joined;
+    use crate::api;
+
+    fn service(name: &str, further: &serde_json::Value) -> api::Service {
+        let mut all = json!({ "name": name, "standing": { "word": "ok" }, "pinned": [], "containers": [], "rollback_candidates": [] });
+        all.as_object_mut().expect("an object").extend(further.as_object().expect("an object").clone());
+        serde_json::from_value(all).expect("a service")
+    }
+
+    #[test]
+    fn what_only_its_hosts_know_of_a_service_stays_until_they_are_seen_again() {
+        let watch = json!({ "state": "watching", "since_ms": 1, "every_s": 5.0, "looks": 3, "bad": 0 });
+        let incident = json!({
+            "id": "01J00000000000000000000000", "service": "web", "kind": "container", "what": "It is down.", "seen": 2, "opened_ms": 1, "last_ms": 2
+        });
+        let host = json!({ "host": "micro", "standing": { "word": "ok" } });
+        let seen = service("web", &json!({ "hosts": [host], "watch": watch, "schedule": watch, "incidents": [incident] }));
+        let joined = joined(service("web", &json!({ "held": "a rollback holds it" })), seen.clone());
+        assert_eq!(joined.hosts.iter().map(|host| host.host.as_str()).collect::<Vec<_>>(), ["micro"]);
+        assert_eq!((joined.watch, joined.schedule, joined.incidents), (seen.watch, seen.schedule, seen.incidents));
+        assert_eq!(joined.held.as_deref(), Some("a rollback holds it"), "the record of now");
     }
 }

@@ -8,11 +8,14 @@ use crate::agents::Host;
 use crate::agents::until_state;
 use crate::browser::Browser;
 use crate::browser::add_user;
+use crate::notify;
+use crate::receiver::Receiver;
 use crate::support::Answer;
 use crate::support::Call;
 use crate::support::Database;
 use crate::support::Plan;
 use crate::support::Rig;
+use crate::support::folder;
 use crate::support::until;
 
 on_both!(the_page_of_agents_enrols_shows_and_revokes, the_page_of_users_does_what_the_command_line_does);
@@ -56,6 +59,8 @@ async fn the_page_of_agents_enrols_shows_and_revokes(database: Database) {
     let rig = started(database).await;
     let root = browser(&rig, "root").await;
     assert!(root.get("/agents").await.text.contains("There is no agent."));
+    let behind_all = root.get(&format!("/agents?from={}", u64::MAX)).await;
+    assert_eq!(behind_all.status, 200, "{}", behind_all.text);
     for bad in ["", "no name", "Ä", &"a".repeat(64)] {
         let refused = confirmed(&root, "/agents/new", &[("name", bad)]).await;
         assert_eq!(refused.status, 400, "{bad}");
@@ -159,6 +164,94 @@ async fn the_page_of_users_does_what_the_command_line_does(database: Database) {
     assert_eq!(confirmed(&root, "/users/ada/remove", &[]).await.status, 404);
     assert!(!root.get("/users").await.text.contains("/users/ada/"));
     only_who_may_do_everything(&rig).await;
+    rig.finish().await;
+}
+
+/// What counts for a host that is dialled is how its line by ssh stands, whatever is remembered of an agent that had its name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_is_dialled_is_shown_as_its_line_stands() {
+    let mut rig = started(Database::Sqlite).await;
+    for name in ["gone", "moved"] {
+        let host = Host::enrolled(&rig, name).await;
+        let line = host.connect(&rig).await.unwrap();
+        until_state(&rig, name, "online").await;
+        drop(line);
+        until_state(&rig, name, "away").await;
+    }
+    assert_eq!(confirmed(&browser(&rig, "root").await, "/agents/gone/revoke", &[]).await.status, 303);
+    let mut plan = rig.plan.clone();
+    for name in ["gone", "moved", "new"] {
+        plan.tables +=
+            &format!("\n[host.{name}]\naddress = \"root@127.0.0.1\"\nport = 1\nhost_key = \"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGx\"\n");
+    }
+    plan.write(rig.dir(), "server", rig.url.as_deref());
+    rig.restart().await;
+    let root = browser(&rig, "root").await;
+    let page = root.get("/agents").await.text;
+    for (name, may_revoke) in [("gone", false), ("moved", true), ("new", false)] {
+        let row = page.split_once(&format!("<tr id=\"host-{name}\">")).unwrap_or_else(|| panic!("no {name}: {page}")).1;
+        let row = row.split_once("</tr>").unwrap().0;
+        assert!(row.contains("not reached yet") && row.contains("by ssh") && !row.contains("New code…"), "{row}");
+        assert_eq!(row.contains("Revoke…"), may_revoke, "{row}");
+    }
+    let overview = root.get("/").await.text;
+    assert!(overview.contains("3 hosts · 3 not reached yet"), "{overview}");
+    assert!(["gone", "moved", "new"].iter().all(|name| overview.contains(&format!("/agents#host-{name}"))), "{overview}");
+    rig.finish().await;
+}
+
+/// Whoever lets CI deploy again learns where it still may not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_says_which_host_may_still_be_held() {
+    let mut plan = Plan { socket: true, ..Plan::new(Database::Sqlite) };
+    plan.tables += "\n[service.shop]\nhosts = [\"north\", \"south\"]\n";
+    let rig = plan.start().await;
+    add_user(&rig, "root", &ALL, Some(PASSWORD)).await;
+    let root = browser(&rig, "root").await;
+    let resumed = confirmed(&root, "/services/shop/resume", &[]).await;
+    let still = "It may still be held on a host that did not end its own hold: ";
+    assert!(resumed.status == 409 && resumed.text.contains(still), "{} {}", resumed.status, resumed.text);
+    assert!(
+        resumed.text.contains("the agent north has not come") && resumed.text.contains("the agent south has not come"),
+        "{}",
+        resumed.text
+    );
+    let by_key = rig.act(rig.key(), "/api/v1/services/shop/resume").await;
+    assert!(by_key.status == 200 && by_key.text.contains(&format!("shop was not held. {still}")), "{}", by_key.text);
+    rig.finish().await;
+}
+
+/// What a person types in place of a code can be guessed, so each that is wrong counts as a failed attempt, and as one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_wrong_code_of_an_approval_counts_once() {
+    let receiver = Receiver::start().await;
+    let dir = folder();
+    let table = notify::tables(&receiver, dir.path());
+    let table = table.split("[[notify]]\n").find(|table| table.contains("\"gotify\"")).unwrap();
+    let mut plan = Plan { socket: true, ..Plan::new(Database::Sqlite) };
+    plan.files = vec![("gotify.token", std::fs::read_to_string(dir.path().join("gotify.token")).unwrap())];
+    plan.server += "\npublic_url = \"http://localhost:1\"";
+    plan.tables = format!("[[notify]]\n{table}events = []\n");
+    let tables = "[[person]]\nid = \"root\"\nnotify = \"gotify\"\nusers = [\"root\"]\n[service.web.approval]\napprovers = [\"root\"]\nrollbacks = true\n";
+    let rig = plan.start().await.landed_before(tables).await;
+    add_user(&rig, "root", &ALL, Some(PASSWORD)).await;
+    let root = browser(&rig, "root").await;
+    let back = Call::post("/api/v1/rollbacks", &json!({ "service": "web" })).by(rig.key()).send(&rig).await;
+    let id = back.json()["id"].as_str().unwrap().to_owned();
+    until("a code", async || receiver.calls().into_iter().find(|called| called.path.starts_with("/gotify"))).await;
+    rig.until(&id, |shown| shown["waits_for"] == "approval").await;
+    let metrics = async || {
+        let all = Call::get("/metrics").by(rig.key()).send(&rig).await.text;
+        all.lines().find_map(|line| line.strip_prefix("tagalong_refused_calls_total ")).unwrap_or_else(|| panic!("{all}")).to_owned()
+    };
+    let failed = async || rig.count("SELECT COALESCE(SUM(failed), 0) FROM attempts").await;
+    for wrong in 1..3 {
+        let said = confirmed(&root, &format!("/deployments/{id}/approval"), &[("code", "AAAA-AAAA-AAAA")]).await;
+        assert!([403, 409].contains(&said.status), "{} {}", said.status, said.text);
+        assert_eq!(metrics().await, wrong.to_string(), "{}", said.text);
+        until("it is stored", async || (failed().await == wrong).then_some(())).await;
+    }
+    assert_eq!(confirmed(&root, &format!("/deployments/{id}/cancel"), &[]).await.status, 303);
     rig.finish().await;
 }
 

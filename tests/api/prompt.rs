@@ -65,6 +65,7 @@ async fn pages_wait_for_no_daemon_and_no_registry() {
     let wrong = ada.post("/services/slow/deploy", &[("form_token", &ada.form_token().await), ("other", "no tag"), ("reason", "why")]).await;
     assert!(began.elapsed() < BOUND * 2 && wrong.status == 400, "{wrong:?}");
     assert!(wrong.text.contains("value=\"no tag\"") && wrong.text.contains("value=\"why\""), "{}", wrong.text);
+    assert!(!wrong.text.contains("data-fresh-s"), "what was chosen must not be taken from whoever mends it: {}", wrong.text);
     // When it answers again, the page says so without being told.
     std::fs::remove_file(hang).unwrap();
     until("the daemon to be heard", async || {

@@ -240,3 +240,34 @@ fn every_link_of_the_documents_leads_somewhere() {
     }
     assert!(seen > 30, "only {seen} links were read");
 }
+
+/// The script of pages puts fresh parts in the place of those that a page has: one that is there only sometimes would never come.
+#[test]
+fn every_part_of_a_page_that_stays_fresh_is_always_there() {
+    let templates = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("templates")).expect("the templates");
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for template in templates.flatten().map(|entry| entry.path()) {
+        let text = std::fs::read_to_string(&template).expect("a template");
+        // How many conditions and loops are open.
+        let mut depth = 0_i32;
+        for (at, _) in text.match_indices(['{', 'd']) {
+            let rest = &text[at..];
+            if let Some(tag) = rest.strip_prefix("{%") {
+                match tag.trim_start_matches(['-', ' ']).split_whitespace().next() {
+                    Some("if" | "for" | "match") => depth += 1,
+                    Some("endif" | "endfor" | "endmatch") => depth -= 1,
+                    _ => {}
+                }
+            } else if rest.strip_prefix("data-fresh").is_some_and(|after| !after.starts_with('-')) {
+                seen += 1;
+                if depth > 0 {
+                    wrong.push(format!("{}: {}", template.display(), rest.lines().next().unwrap_or_default()));
+                }
+            }
+        }
+        assert_eq!(depth, 0, "{}: what this test takes for conditions is something else", template.display());
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(seen > 10, "only {seen} parts were found: the test reads the wrong thing");
+}

@@ -64,8 +64,7 @@ impl Begun {
 fn oauth<'c>(config: &'c Config, forge: &str) -> Option<OAuth<'c>> {
     let users = config.dashboard.login(forge)?;
     let forge = config.forge(&users.forge)?;
-    let public = config.server.public_url.as_ref()?;
-    let redirect = format!("{}/login/{}/callback", public.as_str().trim_end_matches('/'), users.forge);
+    let redirect = format!("{}/login/{}/callback", config.server.public()?, users.forge);
     Some(OAuth { forge, users, redirect })
 }
 

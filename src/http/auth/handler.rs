@@ -209,16 +209,8 @@ where
 {
     let with_session = move |request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>| async move {
         let payload: Payload = payload.into_inner();
-        let change = match Change::of(&request, payload, &shared).await {
-            Ok(change) => change,
-            Err(error) => return error.answer(),
-        };
-        let guess = change.viewer.guess();
-        let done = handler(change, shared.clone()).await;
-        if done.as_ref().is_err_and(|error| error.problem().is_some_and(ApiError::is_wrong_code)) {
-            guess.was_wrong(&shared);
-        }
-        done.unwrap_or_else(|error| error.answer())
+        let done = async { handler(Change::of(&request, payload, &shared).await?, shared.clone()).await };
+        done.await.unwrap_or_else(|error| error.answer())
     };
     Handler { need: Need::Session(None), route: Box::new(move || web::route().to(with_session)) }
 }

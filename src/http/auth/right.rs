@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::http::Shared;
 use crate::http::auth::proven::Proven;
 use crate::http::auth::session::Session;
+use crate::http::auth::who::covered;
 use crate::http::error::ApiError;
 use crate::model::Caller;
 use crate::model::KeyId;
@@ -91,7 +92,7 @@ impl Right {
     }
 
     async fn why_ended(&self, shared: &Shared) -> Option<ApiError> {
-        let covers = |scopes: &[Scope]| scopes.iter().any(|mine| mine.covers(&self.scope));
+        let covers = |scopes: &[Scope]| covered(scopes, &self.scope);
         let config = shared.config.now();
         match &self.shown {
             Shown::Lasting => None,

@@ -28,6 +28,7 @@ use crate::http::auth::scheme::Scheme;
 use crate::http::auth::session::Session;
 use crate::http::auth::token;
 use crate::http::auth::who::Who;
+use crate::http::auth::who::covered;
 use crate::http::dashboard::message;
 use crate::http::error::ApiError;
 use crate::http::refused::Check;
@@ -82,11 +83,6 @@ impl PageError {
             ),
         }
     }
-
-    /// The problem behind it, if it is one.
-    pub(super) fn problem(&self) -> Option<&ApiError> {
-        if let Self::Why(error) = self { Some(error) } else { None }
-    }
 }
 
 /// Somebody who is logged in and looks at a page.
@@ -134,7 +130,7 @@ impl Viewer {
 
     /// Whether the user may do what needs `scope`; what a user may not do is not shown.
     pub(in crate::http) fn may(&self, scope: &Scope) -> bool {
-        self.session.scopes.iter().any(|mine| mine.covers(scope))
+        covered(&self.session.scopes, scope)
     }
 
     /// Whether the user may do all that `needs` says.
@@ -161,23 +157,8 @@ impl Viewer {
 
     /// A code that was typed is wrong, which counts as a failed attempt of the address.
     pub(in crate::http) fn guessed_wrong(&self, shared: &Shared) {
-        self.guess().was_wrong(shared);
-    }
-
-    /// For what can be guessed.
-    pub(super) fn guess(&self) -> Guess {
-        Guess(self.limit_key.clone())
-    }
-}
-
-/// Something that can be guessed; whose wrong guesses are counted together.
-pub(super) struct Guess(String);
-
-impl Guess {
-    /// It was wrong, which counts as a failed attempt of the address.
-    pub(super) fn was_wrong(&self, shared: &Shared) {
         shared.metrics.refused_call();
-        shared.store.count_failed(&self.0);
+        shared.store.count_failed(&self.limit_key);
     }
 }
 

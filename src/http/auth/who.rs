@@ -94,7 +94,8 @@ impl Who {
     }
 }
 
-fn covered(mine: &[Scope], scope: &Scope) -> bool {
+/// Whether one of these scopes covers `scope`.
+pub(super) fn covered(mine: &[Scope], scope: &Scope) -> bool {
     mine.iter().any(|mine| mine.covers(scope))
 }
 

@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::collections::BTreeSet;
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -76,9 +75,11 @@ pub(super) struct Host {
     program: Option<String>,
     facts: Option<String>,
     clock: Option<String>,
-    /// When it was enrolled; none: it is reached by ssh.
-    enrolled: Option<Moment>,
+    /// Whether this server dials it; then a code would enrol nobody under its name.
+    is_by_ssh: bool,
     is_revoked: bool,
+    /// Whether an agent of its name has keys that count.
+    may_revoke: bool,
     services: Vec<Placed>,
     more: usize,
 }
@@ -113,9 +114,9 @@ pub(in crate::http) struct Query {
 
 pub(in crate::http) async fn show(page: Page<SeeHosts>, shared: web::Data<Shared>) -> Result<HttpResponse, PageError> {
     let query: Query = page.viewer.query()?;
-    let api::Agents { agents: enrolled, problems, .. } = enrolment::agents(&shared).await?;
+    let api::Agents { agents: enrolled, hosts: dialled, uplink, problems } = enrolment::agents(&shared).await?;
     let asked = query.q.trim().to_lowercase();
-    let mut hosts = hosts(&shared, &enrolled);
+    let mut hosts = hosts(&shared, &enrolled, &dialled);
     let summary = summary(&hosts);
     hosts.retain(|host| host.name.as_str().contains(&asked));
     // What a person should look at comes first.
@@ -124,7 +125,7 @@ pub(in crate::http) async fn show(page: Page<SeeHosts>, shared: web::Data<Shared
     let mut shown: Vec<Host> = hosts.into_iter().skip(query.from).take(MOST).collect();
     place_services(&shared, &mut shown).await?;
     let find = Some(asked.as_str()).filter(|asked| !asked.is_empty());
-    let next = (query.from + MOST).to_string();
+    let next = query.from.saturating_add(MOST).to_string();
     let agents = Agents {
         frame: Frame { fresh_s: FRESH_S, ..Frame::of(&page.viewer, Place::Agents) },
         summary,
@@ -133,7 +134,7 @@ pub(in crate::http) async fn show(page: Page<SeeHosts>, shared: web::Data<Shared
         next: has_more.then(|| link::address("/agents", &[("q", find), ("from", Some(&next))])),
         hosts: shown,
         problems,
-        uplink: uplink(&shared),
+        uplink: uplink.map(of_uplink),
         may_operate: page.viewer.may_all(&Needs::operator()),
         query: query.q.clone(),
     };
@@ -142,7 +143,8 @@ pub(in crate::http) async fn show(page: Page<SeeHosts>, shared: web::Data<Shared
 
 /// What the overview shows of hosts: how they stand, and the first few, those first that a person should look at. None: there is none.
 pub(super) async fn brief(shared: &Shared) -> Result<Option<(String, Vec<Host>)>, StoreError> {
-    let mut hosts = hosts(shared, &shared.lines.presence.views(&shared.store.agents().await?));
+    let enrolled = shared.lines.presence.views(&shared.store.agents().await?);
+    let mut hosts = hosts(shared, &enrolled, &shared.deployer.agents().dialled());
     let summary = summary(&hosts);
     hosts.retain(|host| !host.is_revoked);
     hosts.sort_by_key(|host| (Reverse(rank(host)), host.name.clone()));
@@ -150,74 +152,64 @@ pub(super) async fn brief(shared: &Shared) -> Result<Option<(String, Vec<Host>)>
     Ok((!hosts.is_empty()).then_some((summary, hosts)))
 }
 
-/// Every host that was enrolled or that the configuration reaches by ssh, without its services.
-fn hosts(shared: &Shared, enrolled: &[api::Agent]) -> Vec<Host> {
-    let config = shared.config.now();
+/// Every host that was enrolled or is dialled, without its services. One that is both is shown as its line by ssh stands.
+fn hosts(shared: &Shared, enrolled: &[api::Agent], dialled: &[api::Agent]) -> Vec<Host> {
     let agents = shared.deployer.agents();
-    let by_name: BTreeMap<&AgentName, &api::Agent> = enrolled.iter().map(|agent| (&agent.name, agent)).collect();
-    let names: BTreeSet<&AgentName> = by_name.keys().copied().chain(config.hosts.keys().filter(|name| config.dials(name))).collect();
-    let host = |name: &AgentName| host(name, by_name.get(name).copied(), &agents.seat_of(name), agents.why_not(name));
-    names.into_iter().map(host).collect()
+    let mut all: BTreeMap<&AgentName, Host> = BTreeMap::new();
+    for agent in enrolled {
+        all.insert(&agent.name, host(agent, false, &agents.seat_of(&agent.name), agents.why_not(&agent.name)));
+    }
+    for agent in dialled {
+        let dialled = host(agent, true, &agents.seat_of(&agent.name), agents.why_not(&agent.name));
+        let may_revoke = all.get(&agent.name).is_some_and(|enrolled| enrolled.may_revoke);
+        all.insert(&agent.name, Host { may_revoke, ..dialled });
+    }
+    all.into_values().collect()
 }
 
-fn host(name: &AgentName, agent: Option<&api::Agent>, seat: &Seat, why_not: Option<String>) -> Host {
-    let (pill, since_ms) = state(agent, seat);
+fn host(agent: &api::Agent, is_by_ssh: bool, seat: &Seat, why_not: Option<String>) -> Host {
     let hello = seat.hello();
-    let is_there = pill.tone == Tone::Good;
+    let is_revoked = agent.state == AgentState::Revoked;
     Host {
-        name: name.clone(),
-        why: why(agent, seat).or_else(|| why_not.filter(|_| !is_there && !agent.is_some_and(is_revoked)).map(|why| sentence(&why))),
-        pill,
-        since: since_ms.map(Moment),
-        clone: agent.and_then(|agent| agent.clone.as_ref()).map(|clone| (clone.what.clone(), Moment(clone.at_ms))),
+        name: agent.name.clone(),
+        pill: state(agent.state, is_by_ssh),
+        since: (agent.state != AgentState::Never).then_some(Moment(agent.since_ms)),
+        why: why(agent.state, is_by_ssh, seat, why_not),
+        clone: agent.clone.as_ref().map(|clone| (clone.what.clone(), Moment(clone.at_ms))),
         program: hello.map(|hello| hello.program.clone()),
         facts: hello.and_then(|hello| facts(hello)),
         clock: seat.attached().and_then(|attached| clock(attached.since_ms - attached.hello.host.now_ms)),
-        enrolled: agent.map(|agent| Moment(agent.enrolled_ms)),
-        is_revoked: agent.is_some_and(is_revoked),
+        is_by_ssh,
+        is_revoked,
+        may_revoke: !is_by_ssh && !is_revoked,
         services: Vec::new(),
         more: 0,
     }
 }
 
-fn is_revoked(agent: &api::Agent) -> bool {
-    agent.state == AgentState::Revoked
-}
-
-/// How it stands, and since when.
-fn state(agent: Option<&api::Agent>, seat: &Seat) -> (Pill, Option<i64>) {
-    let Some(agent) = agent else {
-        return match seat {
-            Seat::Here(attached) => match attached.stuck_ms {
-                Some(stuck_ms) => (Pill::new(Tone::Bad, "stuck"), Some(stuck_ms)),
-                None => (Pill::new(Tone::Good, "online"), Some(attached.since_ms)),
-            },
-            Seat::Away { since_ms, .. } => (Pill::new(Tone::Bad, "away"), Some(*since_ms)),
-            Seat::Never { .. } => (Pill::new(Tone::Warn, "not reached yet"), None),
-        };
-    };
-    let pill = match agent.state {
+/// How it stands.
+fn state(state: AgentState, is_by_ssh: bool) -> Pill {
+    match state {
         AgentState::Online => Pill::new(Tone::Good, "online"),
         AgentState::Stuck => Pill::new(Tone::Bad, "stuck"),
         AgentState::Away => Pill::new(Tone::Bad, "away"),
+        AgentState::Never if is_by_ssh => Pill::new(Tone::Warn, "not reached yet"),
         AgentState::Never => Pill::new(Tone::Wait, "not connected yet"),
         AgentState::Revoked => Pill::new(Tone::Still, "revoked"),
-    };
-    let never = agent.state == AgentState::Never;
-    (pill, Some(agent.since_ms).filter(|_| !never))
+    }
 }
 
-/// What its state means, where the word does not say it.
-fn why(agent: Option<&api::Agent>, seat: &Seat) -> Option<String> {
-    let is_stuck = seat.attached().is_some_and(|attached| attached.stuck_ms.is_some());
-    let said = match agent.map_or(AgentState::Stuck, |agent| agent.state) {
-        AgentState::Stuck if agent.is_none() && !is_stuck => return None,
-        AgentState::Stuck => "It answers pings, and does not take what it is sent.",
-        AgentState::Never => "Its host was enrolled and has not opened its line since.",
-        AgentState::Online if seat.attached().is_none() && seat.hello().is_some() => "It is back, and what it has to tell is being stored.",
-        AgentState::Online | AgentState::Away | AgentState::Revoked => return None,
-    };
-    Some(said.to_owned())
+/// What its state means, where the word does not say it. `why_not` says why nothing can be asked of it.
+fn why(state: AgentState, is_by_ssh: bool, seat: &Seat, why_not: Option<String>) -> Option<String> {
+    match state {
+        AgentState::Stuck => Some("It answers pings, and does not take what it is sent.".to_owned()),
+        AgentState::Never if !is_by_ssh => Some("Its host was enrolled and has not opened its line since.".to_owned()),
+        AgentState::Away | AgentState::Never => why_not.map(|why| sentence(&why)),
+        AgentState::Online if seat.attached().is_none() && seat.hello().is_some() => {
+            Some("It is back, and what it has to tell is being stored.".to_owned())
+        }
+        AgentState::Online | AgentState::Revoked => None,
+    }
 }
 
 /// What its host is, in one line.
@@ -277,7 +269,8 @@ async fn place_services(shared: &Shared, hosts: &mut [Host]) -> Result<(), Store
 fn service(name: &ServiceName, recorded: &Recorded) -> Placed {
     let live = recorded.live().map(orders::view);
     let at_work = recorded.running().or_else(|| recorded.waiting()).map(|one| Pill::of(one.order.kind, &one.state));
-    let held = || recorded.hold.as_ref().is_ok_and(Option::is_some).then(|| Pill::new(Tone::Warn, "held"));
+    // Where the hold cannot be read, CI's orders are refused as well.
+    let held = || (!matches!(recorded.hold, Ok(None))).then(|| Pill::new(Tone::Warn, "held"));
     Placed {
         name: name.clone(),
         tag: live.as_ref().map(words::tag),
@@ -286,10 +279,9 @@ fn service(name: &ServiceName, recorded: &Recorded) -> Placed {
     }
 }
 
-fn uplink(shared: &Shared) -> Option<Uplink> {
-    let uplink = shared.lines.uplink.as_ref()?.borrow().clone();
+fn of_uplink(uplink: api::Uplink) -> Uplink {
     let why = uplink.why.unwrap_or_else(|| "The control plane is being dialled.".to_owned());
-    Some(Uplink { url: uplink.url, name: uplink.name, since: uplink.online_ms.map(Moment), why })
+    Uplink { url: uplink.url, name: uplink.name, since: uplink.online_ms.map(Moment), why }
 }
 
 #[cfg(test)]

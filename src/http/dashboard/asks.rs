@@ -74,21 +74,16 @@ impl Ask for SeeAll {
     }
 }
 
-/// What operators do about agents: about the one of the path, where there is one.
+/// What only operators see or do.
 #[derive(Debug)]
-pub(in crate::http) struct OverAgents<F> {
-    pub(super) name: Option<AgentName>,
-    pub(super) form: F,
-}
+pub(in crate::http) struct ByOperator<F>(pub(super) F);
 
-impl<F: DeserializeOwned> Ask for OverAgents<F> {
+impl<F: DeserializeOwned> Ask for ByOperator<F> {
     const VERB: Verb = Verb::Rollback;
     type Body = Fields<F>;
 
-    async fn read(call: &Call<'_>, body: Self::Body) -> Result<Self, ApiError> {
-        let name = Some(call.part("name")).filter(|name| !name.is_empty());
-        let missing = |_| ApiError::not_found(format!("There is no agent {}.", call.part("name").escape_default()));
-        Ok(Self { name: name.map(AgentName::parse).transpose().map_err(missing)?, form: body.0 })
+    async fn read(_: &Call<'_>, body: Self::Body) -> Result<Self, ApiError> {
+        Ok(Self(body.0))
     }
 
     fn needs(&self) -> Needs {
@@ -96,23 +91,41 @@ impl<F: DeserializeOwned> Ask for OverAgents<F> {
     }
 }
 
-/// What is done about users by whoever may do everything: about the one of the path, where there is one.
+/// What operators do about an agent.
 #[derive(Debug)]
-pub(in crate::http) struct OverUsers<F> {
-    pub(super) name: Option<UserName>,
-    /// The session of the path.
-    pub(super) session: String,
-    pub(super) form: F,
+pub(in crate::http) struct OverAgent(pub(super) AgentName);
+
+impl Ask for OverAgent {
+    const VERB: Verb = Verb::Rollback;
+    type Body = Fields<Nothing>;
+
+    async fn read(call: &Call<'_>, _: Self::Body) -> Result<Self, ApiError> {
+        let name = call.part("name");
+        let missing = |_| ApiError::not_found(format!("There is no agent {}.", name.escape_default()));
+        AgentName::parse(name).map(Self).map_err(missing)
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::operator()
+    }
 }
 
-impl<F: DeserializeOwned> Ask for OverUsers<F> {
-    const VERB: Verb = Verb::Rollback;
-    type Body = Fields<F>;
+/// What is done about a user by whoever may do everything.
+#[derive(Debug)]
+pub(in crate::http) struct OverUser {
+    pub(super) name: UserName,
+    /// The session of the path, where it names one.
+    pub(super) session: String,
+}
 
-    async fn read(call: &Call<'_>, body: Self::Body) -> Result<Self, ApiError> {
-        let name = Some(call.part("name")).filter(|name| !name.is_empty());
-        let missing = |_| people::nobody(call.part("name"));
-        Ok(Self { name: name.map(UserName::parse).transpose().map_err(missing)?, session: call.part("id").to_owned(), form: body.0 })
+impl Ask for OverUser {
+    const VERB: Verb = Verb::Rollback;
+    type Body = Fields<Nothing>;
+
+    async fn read(call: &Call<'_>, _: Self::Body) -> Result<Self, ApiError> {
+        let name = call.part("name");
+        let name = UserName::parse(name).map_err(|_| people::nobody(name))?;
+        Ok(Self { name, session: call.part("id").to_owned() })
     }
 
     fn needs(&self) -> Needs {

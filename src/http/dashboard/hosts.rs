@@ -3,9 +3,10 @@
 use crate::api;
 use crate::http::dashboard::words::Pill;
 use crate::http::dashboard::words::Tone;
-use crate::http::dashboard::words::spaced;
 use crate::http::dashboard::words::span;
 use crate::model::OrderKind;
+use crate::model::Outcome;
+use crate::model::State;
 
 /// One host: what it has or gets, and how it stands.
 pub(super) struct Host {
@@ -45,7 +46,7 @@ pub(super) fn of_deployment(deployment: &api::Deployment) -> Vec<Host> {
 }
 
 fn is_well(run: &api::HostRun) -> bool {
-    run.ended.as_ref().is_some_and(|outcome| outcome.name() == "live")
+    matches!(run.ended, Some(Outcome::Live { .. }))
 }
 
 fn pill(run: &api::HostRun, kind: OrderKind) -> Pill {
@@ -53,7 +54,26 @@ fn pill(run: &api::HostRun, kind: OrderKind) -> Pill {
         (Some(_), _) if run.goes_back && is_well(run) => Pill::new(Tone::Good, "restored"),
         (Some(outcome), _) => Pill::ended(kind, outcome.name()),
         (None, _) if run.waits_why.is_some() => Pill::new(Tone::Wait, "waits for its host"),
-        (None, Some(step)) => Pill::new(Tone::Busy, spaced(step.as_str())),
+        (None, Some(step)) => Pill::of(kind, &State::Running { step }),
         (None, None) => Pill::new(Tone::Still, "not begun"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::pill;
+    use crate::http::dashboard::words::Tone;
+    use crate::model::OrderKind;
+
+    #[test]
+    fn a_host_that_goes_back_is_told_from_one_that_goes_on() {
+        let of = |step: &str| {
+            let run = json!({ "host": "micro", "state": "running", "step": step });
+            pill(&serde_json::from_value(run).expect("a run"), OrderKind::Deploy)
+        };
+        assert_eq!((of("pull").tone, of("pull").word.as_str()), (Tone::Busy, "pull"));
+        assert_eq!((of("undo_up").tone, of("undo_up").word.as_str()), (Tone::Warn, "restoring: undo up"));
     }
 }

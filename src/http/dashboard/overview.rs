@@ -13,7 +13,6 @@ use crate::api;
 use crate::api::Word;
 use crate::config::Service;
 use crate::http::Shared;
-use crate::http::auth::Needs;
 use crate::http::auth::PageError;
 use crate::http::auth::Viewer;
 use crate::http::dashboard::agents;
@@ -35,7 +34,6 @@ use crate::http::dashboard::words::Tone;
 use crate::http::dashboard::words::many;
 use crate::model::LookResult;
 use crate::model::ServiceName;
-use crate::model::Target;
 use crate::model::Verb;
 use crate::orders::Depth;
 use crate::orders::SeenWhen;
@@ -153,7 +151,7 @@ async fn made(viewer: &Viewer, shared: &Shared) -> Result<Overview, PageError> {
         waits,
         services,
         figures,
-        hosts: if viewer.may_all(&Needs::to_read(Target::Services)) { agents::brief(shared).await? } else { None },
+        hosts: if frame.open.contains(&Place::Agents) { agents::brief(shared).await? } else { None },
         datasets: datasets.iter().flatten().map(dataset).collect(),
         frame,
     })

@@ -1,10 +1,12 @@
 //! The frame of a page for somebody who has logged in.
 
+use crate::http::asks::SeeHosts;
+use crate::http::auth::Ask as _;
 use crate::http::auth::Needs;
 use crate::http::auth::Viewer;
+use crate::http::dashboard::asks::SeeAll;
 use crate::http::dashboard::page::Frame;
 use crate::http::dashboard::page::Place;
-use crate::model::Target;
 
 impl Frame {
     /// The frame of a page for `viewer`.
@@ -23,8 +25,8 @@ impl Frame {
 fn needs(place: Place) -> Needs {
     match place {
         Place::Overview | Place::Deployments | Place::Incidents | Place::Data | Place::Elsewhere => Needs::only_proof(),
-        Place::Agents => Needs::to_read(Target::Services),
+        Place::Agents => SeeHosts.needs(),
         Place::Users => Needs::operator(),
-        Place::Keys | Place::Audit => Needs::to_read(Target::Everything),
+        Place::Keys | Place::Audit => SeeAll.needs(),
     }
 }

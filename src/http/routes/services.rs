@@ -157,14 +157,7 @@ pub(super) async fn resume(proven: Proven<Operate>, shared: web::Data<Shared>) -
         Resumed::NotHeld => format!("{} was not held.", service.name),
         Resumed::Before => "This call was already carried out; nothing was changed.".to_owned(),
     };
-    let message = if silent.is_empty() {
-        message
-    } else {
-        format!(
-            "{message} It may still be held on a host that did not end its own hold: {}; resume it again when that host is back.",
-            silent.join("; ")
-        )
-    };
+    let message = if silent.is_empty() { message } else { format!("{message} {}", ApiError::still_held(&silent)) };
     Ok(HttpResponse::Ok().json(api::Done { message }))
 }
 

@@ -10,8 +10,8 @@ use crate::http::auth::Page;
 use crate::http::auth::PageError;
 use crate::http::auth::Viewer;
 use crate::http::dashboard::answered::to;
-use crate::http::dashboard::asks::Nothing;
-use crate::http::dashboard::asks::OverAgents;
+use crate::http::dashboard::asks::ByOperator;
+use crate::http::dashboard::asks::OverAgent;
 use crate::http::dashboard::confirm::Confirm;
 use crate::http::dashboard::named::Named;
 use crate::http::dashboard::named::Shown;
@@ -36,13 +36,13 @@ fn enrolling(viewer: &Viewer, form: Form) -> Named {
     Named { title: "Enrol a host".to_owned(), name_label: "Name of the agent", name: form.name, button: "Make a code", ..page }
 }
 
-pub(in crate::http) async fn enrol(page: Page<OverAgents<Form>>, _: web::Data<Shared>) -> Answer {
+pub(in crate::http) async fn enrol(page: Page<ByOperator<Form>>, _: web::Data<Shared>) -> Answer {
     let form = page.viewer.query()?;
     Ok(enrolling(&page.viewer, form).answer())
 }
 
-pub(in crate::http) async fn order_enrol(change: Change<OverAgents<Form>>, shared: web::Data<Shared>) -> Answer {
-    let Change { viewer, ask: OverAgents { form, .. }, .. } = change;
+pub(in crate::http) async fn order_enrol(change: Change<ByOperator<Form>>, shared: web::Data<Shared>) -> Answer {
+    let Change { viewer, ask: ByOperator(form), .. } = change;
     let name = match AgentName::parse(form.name.trim()) {
         Ok(name) => name,
         Err(error) => return Ok(enrolling(&viewer, form).refused(&ApiError::bad_request(error.to_string()))),
@@ -51,10 +51,11 @@ pub(in crate::http) async fn order_enrol(change: Change<OverAgents<Form>>, share
         Ok(made) => made,
         Err(error) => return Ok(enrolling(&viewer, form).refused(&error)),
     };
-    let public = shared.config.now().server.public_url.as_ref().map_or_else(|| "https://THIS-SERVER".to_owned(), ToString::to_string);
+    let config = shared.config.now();
+    let public = config.server.public().unwrap_or("https://THIS-SERVER");
     let what = format!("Whoever has this code can enrol a host as the agent {name}.");
     let shown = Shown::new(&viewer, Place::Agents, format!("A code for {name}"), what, (code.reveal().to_owned(), until_ms), "/agents");
-    let command = format!("tagalong --url {} agent enrol --code-file FILE", public.trim_end_matches('/'));
+    let command = format!("tagalong --url {public} agent enrol --code-file FILE");
     let shown = shown.point("On that host, write the code into a file that only its owner can read, and type the line below.");
     Ok(shown.point("The line asks for https: an agent is enrolled over nothing else.").command(command).answer())
 }
@@ -68,16 +69,12 @@ fn revoking(viewer: &Viewer, name: &AgentName) -> Confirm {
     confirm.dangerous()
 }
 
-fn named(name: Option<AgentName>) -> Result<AgentName, ApiError> {
-    name.ok_or_else(|| ApiError::not_found("There is no such agent."))
+pub(in crate::http) async fn revoke(page: Page<OverAgent>, _: web::Data<Shared>) -> Answer {
+    Ok(revoking(&page.viewer, &page.ask.0).answer())
 }
 
-pub(in crate::http) async fn revoke(page: Page<OverAgents<Nothing>>, _: web::Data<Shared>) -> Answer {
-    Ok(revoking(&page.viewer, &named(page.ask.name)?).answer())
-}
-
-pub(in crate::http) async fn order_revoke(change: Change<OverAgents<Nothing>>, shared: web::Data<Shared>) -> Answer {
-    let name = named(change.ask.name)?;
+pub(in crate::http) async fn order_revoke(change: Change<OverAgent>, shared: web::Data<Shared>) -> Answer {
+    let OverAgent(name) = change.ask;
     Ok(match enrolment::revoke(&shared, &name, &change.viewer.caller()).await {
         Ok(()) => to("/agents"),
         Err(error) => revoking(&change.viewer, &name).refused(&error),

@@ -140,8 +140,10 @@ async fn made(
     let (tags, is_heard) = shared.deployer.tags_at_once(service).await?;
     let now = shared.deployer.on_record(&[service]).await?.pop();
     let live = now.as_ref().and_then(|now| now.live.as_ref());
+    // A form that was refused stays as it was sent, with what was chosen.
+    let is_fresh = !is_heard && said.is_none();
     let page = Deploy {
-        frame: Frame { fresh_s: u32::from(!is_heard), ..Frame::of(viewer, Place::Overview) },
+        frame: Frame { fresh_s: is_fresh.into(), ..Frame::of(viewer, Place::Overview) },
         name: service.name.clone(),
         said,
         is_heard,

@@ -107,7 +107,8 @@ pub(in crate::http) async fn resume(page: Page<ForService<Resumption>>, _: web::
 pub(in crate::http) async fn order_resume(change: Change<ForService<Resumption>>, shared: web::Data<Shared>) -> Answer {
     let Change { viewer, ask: ForService { service, .. }, delivery } = change;
     Ok(match shared.deployer.resume(&service.name, &viewer.caller(), delivery.as_ref()).await {
-        Ok(_) => to(&format!("/services/{}", service.name)),
+        Ok((_, silent)) if silent.is_empty() => to(&format!("/services/{}", service.name)),
+        Ok((_, silent)) => resuming(&viewer, &service.name).refused(&ApiError::still_held(&silent)),
         Err(error) => resuming(&viewer, &service.name).refused(&error.into()),
     })
 }

@@ -10,8 +10,8 @@ use crate::http::auth::Page;
 use crate::http::auth::PageError;
 use crate::http::auth::Viewer;
 use crate::http::dashboard::answered::to;
-use crate::http::dashboard::asks::Nothing;
-use crate::http::dashboard::asks::OverUsers;
+use crate::http::dashboard::asks::ByOperator;
+use crate::http::dashboard::asks::OverUser;
 use crate::http::dashboard::confirm::Confirm;
 use crate::http::dashboard::named::Named;
 use crate::http::dashboard::named::Shown;
@@ -55,7 +55,7 @@ fn adding(viewer: &Viewer, form: Form, now: Option<String>) -> Named {
     Named { title, name_label: "Name", name: form.name, is_known, scopes: Some(scopes), button, ..page }
 }
 
-pub(in crate::http) async fn add(page: Page<OverUsers<Form>>, shared: web::Data<Shared>) -> Answer {
+pub(in crate::http) async fn add(page: Page<ByOperator<Form>>, shared: web::Data<Shared>) -> Answer {
     // A link names somebody. It prepares no permission that a person would have to notice before they press the button.
     let link: Form = page.viewer.query()?;
     let now = may_now(&shared, &link).await?;
@@ -64,23 +64,18 @@ pub(in crate::http) async fn add(page: Page<OverUsers<Form>>, shared: web::Data<
     Ok(adding(&page.viewer, form, now).answer())
 }
 
-pub(in crate::http) async fn order_add(change: Change<OverUsers<Form>>, shared: web::Data<Shared>) -> Answer {
-    let Change { viewer, ask: OverUsers { form, .. }, .. } = change;
-    match added(&viewer, &shared, &form).await {
-        Ok(shown) => Ok(shown),
-        Err(error) => {
-            let now = may_now(&shared, &form).await?;
-            Ok(adding(&viewer, form, now).refused(&error))
-        }
-    }
+pub(in crate::http) async fn order_add(change: Change<ByOperator<Form>>, shared: web::Data<Shared>) -> Answer {
+    let Change { viewer, ask: ByOperator(form), .. } = change;
+    let now = may_now(&shared, &form).await?;
+    let done = added(&viewer, &shared, &form, now.is_some()).await;
+    Ok(done.unwrap_or_else(|error| adding(&viewer, form, now).refused(&error)))
 }
 
-async fn added(viewer: &Viewer, shared: &Shared, form: &Form) -> Result<HttpResponse, ApiError> {
+async fn added(viewer: &Viewer, shared: &Shared, form: &Form, is_there: bool) -> Result<HttpResponse, ApiError> {
     let name = UserName::parse(form.name.trim()).map_err(|error| ApiError::bad_request(error.to_string()))?;
     let typed = form.scopes.split([' ', ',', '\t']).filter(|text| !text.is_empty());
     let scopes = people::scopes_of(&shared.config.now(), typed)?;
     let name = people::of_this_server(name)?;
-    let is_there = shared.store.lock_of(&name).await?.is_some();
     if is_there && form.known.is_empty() {
         return Err(ApiError::conflict(
             "user_is_there",
@@ -156,64 +151,59 @@ impl Act {
     }
 }
 
-fn named(name: Option<UserName>) -> Result<UserName, ApiError> {
-    name.ok_or_else(|| people::nobody(""))
+fn asked(act: Act, page: Page<OverUser>) -> Answer {
+    Ok(act.ask(&page.viewer, &page.ask.name).answer())
 }
 
-fn asked(act: Act, page: Page<OverUsers<Nothing>>) -> Answer {
-    Ok(act.ask(&page.viewer, &named(page.ask.name)?).answer())
-}
-
-async fn ordered(act: Act, change: Change<OverUsers<Nothing>>, shared: &Shared) -> Answer {
-    let name = named(change.ask.name)?;
+async fn ordered(act: Act, change: Change<OverUser>, shared: &Shared) -> Answer {
+    let OverUser { name, .. } = change.ask;
     let done = act.done(&change.viewer, shared, &name).await;
     Ok(done.unwrap_or_else(|error| act.ask(&change.viewer, &name).refused(&error)))
 }
 
-pub(in crate::http) async fn code(page: Page<OverUsers<Nothing>>, _: web::Data<Shared>) -> Answer {
+pub(in crate::http) async fn code(page: Page<OverUser>, _: web::Data<Shared>) -> Answer {
     asked(Act::Code, page)
 }
 
-pub(in crate::http) async fn order_code(change: Change<OverUsers<Nothing>>, shared: web::Data<Shared>) -> Answer {
+pub(in crate::http) async fn order_code(change: Change<OverUser>, shared: web::Data<Shared>) -> Answer {
     ordered(Act::Code, change, &shared).await
 }
 
-pub(in crate::http) async fn logout(page: Page<OverUsers<Nothing>>, _: web::Data<Shared>) -> Answer {
+pub(in crate::http) async fn logout(page: Page<OverUser>, _: web::Data<Shared>) -> Answer {
     asked(Act::Logout, page)
 }
 
-pub(in crate::http) async fn order_logout(change: Change<OverUsers<Nothing>>, shared: web::Data<Shared>) -> Answer {
+pub(in crate::http) async fn order_logout(change: Change<OverUser>, shared: web::Data<Shared>) -> Answer {
     ordered(Act::Logout, change, &shared).await
 }
 
-pub(in crate::http) async fn disable(page: Page<OverUsers<Nothing>>, _: web::Data<Shared>) -> Answer {
+pub(in crate::http) async fn disable(page: Page<OverUser>, _: web::Data<Shared>) -> Answer {
     asked(Act::Disable, page)
 }
 
-pub(in crate::http) async fn order_disable(change: Change<OverUsers<Nothing>>, shared: web::Data<Shared>) -> Answer {
+pub(in crate::http) async fn order_disable(change: Change<OverUser>, shared: web::Data<Shared>) -> Answer {
     ordered(Act::Disable, change, &shared).await
 }
 
-pub(in crate::http) async fn enable(page: Page<OverUsers<Nothing>>, _: web::Data<Shared>) -> Answer {
+pub(in crate::http) async fn enable(page: Page<OverUser>, _: web::Data<Shared>) -> Answer {
     asked(Act::Enable, page)
 }
 
-pub(in crate::http) async fn order_enable(change: Change<OverUsers<Nothing>>, shared: web::Data<Shared>) -> Answer {
+pub(in crate::http) async fn order_enable(change: Change<OverUser>, shared: web::Data<Shared>) -> Answer {
     ordered(Act::Enable, change, &shared).await
 }
 
-pub(in crate::http) async fn remove(page: Page<OverUsers<Nothing>>, _: web::Data<Shared>) -> Answer {
+pub(in crate::http) async fn remove(page: Page<OverUser>, _: web::Data<Shared>) -> Answer {
     asked(Act::Remove, page)
 }
 
-pub(in crate::http) async fn order_remove(change: Change<OverUsers<Nothing>>, shared: web::Data<Shared>) -> Answer {
+pub(in crate::http) async fn order_remove(change: Change<OverUser>, shared: web::Data<Shared>) -> Answer {
     ordered(Act::Remove, change, &shared).await
 }
 
 /// A session of the user of the path ends.
-pub(in crate::http) async fn end_session(change: Change<OverUsers<Nothing>>, shared: web::Data<Shared>) -> Answer {
-    let OverUsers { name, session, .. } = change.ask;
-    let name = named(name)?;
+pub(in crate::http) async fn end_session(change: Change<OverUser>, shared: web::Data<Shared>) -> Answer {
+    let OverUser { name, session } = change.ask;
     if people::change(&shared, &name, Changed::SessionEnded(&session), &change.viewer.caller()).await? == 0 {
         return Err(ApiError::not_found("There is no such session; it may have ended.").into());
     }
