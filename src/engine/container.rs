@@ -177,6 +177,17 @@ impl Container {
         started.is_none_or(|started| now_ms - started.as_millisecond() < BETWEEN_CRASHES_MS)
     }
 
+    /// One sentence: it ends again and again, `restarts` times so far.
+    #[must_use]
+    pub fn crash_loop(&self, restarts: u64) -> String {
+        let times = if restarts == 1 { "1 restart".to_owned() } else { format!("{restarts} restarts") };
+        match self.exit_code {
+            // That of one that runs again just now.
+            0 => format!("{} is in a crash loop ({times}).", self.name),
+            code => format!("{} is in a crash loop ({times}, last exit code {code}).", self.name),
+        }
+    }
+
     /// Whether it runs.
     #[must_use]
     pub fn is_running(&self) -> bool {

@@ -170,7 +170,7 @@ impl<'a> Watch<'a> {
             ContainerState::Exited | ContainerState::Dead => Standing::Bad(format!("{name} exited with code {}.", container.exit_code)),
             ContainerState::Running if one_shot => Standing::Waiting("it is a one-shot job that is still running".into()),
             ContainerState::Running => self.standing_of_running(container, restarts),
-            _ if restarts >= RESTARTS => Standing::Bad(format!("{name} is in a crash loop, exit code {}.", container.exit_code)),
+            _ if restarts >= RESTARTS => Standing::Bad(container.crash_loop(restarts)),
             other => Standing::Waiting(format!("it is {other}")),
         }
     }
@@ -181,15 +181,13 @@ impl<'a> Watch<'a> {
             Health::Healthy => Standing::Good,
             Health::Unhealthy => Standing::Bad(format!("{name} is unhealthy: {}", container.health_output.trim())),
             unsure @ (Health::Starting | Health::Unknown(_)) => {
-                let word = unsure.word().unwrap_or_default();
                 if restarts >= RESTARTS {
-                    return Standing::Bad(format!("{name} restarted {restarts} times and is {word}."));
+                    return Standing::Bad(container.crash_loop(restarts));
                 }
+                let word = unsure.word().unwrap_or_default();
                 Standing::Waiting(format!("it is {word}; last check: {}", container.health_output.trim()))
             }
-            Health::Unchecked if restarts >= RESTARTS => {
-                Standing::Bad(format!("{name} restarted {restarts} times, last exit code {}.", container.exit_code))
-            }
+            Health::Unchecked if restarts >= RESTARTS => Standing::Bad(container.crash_loop(restarts)),
             Health::Unchecked => {
                 let settle = self.rules.settle;
                 let up = seen::running_for(container).min(self.began.elapsed() + settle);

@@ -187,11 +187,7 @@ fn ails(now: &Now<'_>, one: &Container) -> Option<Fault> {
         Ailment::Stopped if one.state == ContainerState::Exited => (Word::Down, format!("{name} has ended (exit code {}).", one.exit_code)),
         Ailment::Stopped => (Word::Down, format!("{name} does not run; {} says that it is {}.", now.words.name, one.state)),
         Ailment::Paused => (Word::Down, format!("{name} is paused.")),
-        // The exit code of one that runs again just now is 0.
-        Ailment::CrashLoop if one.exit_code == 0 => (Word::Unhealthy, format!("{name} is in a crash loop ({} restarts).", one.restarts)),
-        Ailment::CrashLoop => {
-            (Word::Unhealthy, format!("{name} is in a crash loop ({} restarts, last exit code {}).", one.restarts, one.exit_code))
-        }
+        Ailment::CrashLoop => (Word::Unhealthy, one.crash_loop(one.restarts)),
         Ailment::Unhealthy if output.is_empty() => (Word::Unhealthy, format!("{name} is unhealthy.")),
         Ailment::Unhealthy => (Word::Unhealthy, sentence(&format!("{name} is unhealthy: {output}"))),
     };

@@ -16,6 +16,8 @@ use std::time::Duration;
 use rustix::process::Pid;
 use rustix::process::Signal;
 
+use crate::other::identity;
+
 const NAME: &str = ".tagalong.lock";
 /// How often a taken lock is tried again.
 const AGAIN: Duration = Duration::from_millis(20);
@@ -172,15 +174,6 @@ fn tried(file: &File, path: &Path) -> Result<bool, LockError> {
 fn stands_at(file: &File, path: &Path) -> bool {
     let same = |ours: std::fs::Metadata, there: std::fs::Metadata| (ours.dev(), ours.ino()) == (there.dev(), there.ino());
     file.metadata().and_then(|ours| Ok(same(ours, std::fs::metadata(path)?))).unwrap_or(false)
-}
-
-/// `PID START`, where START tells a process from a later one of the same number; none when it has ended.
-pub(crate) fn identity(pid: Pid) -> Option<String> {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
-    // The name in brackets may hold anything; behind it stand the state and, 19 fields on, the start time.
-    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
-    let alive = !matches!(fields.next()?, "Z" | "X");
-    alive.then(|| fields.nth(18).map(|start| format!("{} {start}", pid.as_raw_nonzero()))).flatten()
 }
 
 /// What a lock file says: the process that took the lock last, and for what.

@@ -7,8 +7,6 @@ use std::time::Duration;
 use rustix::process::Pid;
 use rustix::process::Signal;
 
-use crate::lock::identity;
-
 /// Sends a signal, named as `kill -l` does, to the process of that id.
 ///
 /// # Errors
@@ -94,4 +92,13 @@ pub fn arguments(pid: i32) -> Vec<String> {
 #[must_use]
 pub fn is_running(pid: i32) -> bool {
     Pid::from_raw(pid).and_then(identity).is_some()
+}
+
+/// `PID START`, where START tells a process from a later one of the same number; none when it has ended.
+pub(crate) fn identity(pid: Pid) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    // The name in brackets may hold anything; behind it stand the state and, 19 fields on, the start time.
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    let alive = !matches!(fields.next()?, "Z" | "X");
+    alive.then(|| fields.nth(18).map(|start| format!("{} {start}", pid.as_raw_nonzero()))).flatten()
 }
