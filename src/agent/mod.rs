@@ -8,8 +8,6 @@ mod local;
 mod reporter;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -68,8 +66,6 @@ pub struct Agent {
     reloader: Arc<Reloader>,
     /// Held by the one line that is served: what came over an older one is finished before.
     turn: Mutex<()>,
-    /// How many lines are there, the one that is served among them.
-    lines: AtomicUsize,
 }
 
 /// Why a line is not served any more.
@@ -100,12 +96,11 @@ impl Agent {
         watcher: Arc<Watcher>,
         reloader: Arc<Reloader>,
     ) -> Self {
-        Self { config, store: store.for_runs(), hub, deployer, watcher, reloader, turn: Mutex::default(), lines: AtomicUsize::new(0) }
+        Self { config, store: store.for_runs(), hub, deployer, watcher, reloader, turn: Mutex::default() }
     }
 
     /// Serves a line until it ends. A later line waits for an earlier one to end.
     pub async fn serve(&self, line: AgentLine) -> Unserved {
-        let _counted = Counted::one(&self.lines);
         let _turn = self.turn.lock().await;
         let AgentLine { to, mut from } = line;
         // What changes from here on is told.
@@ -151,7 +146,8 @@ impl Agent {
     /// # Errors
     /// When the database does not answer.
     pub async fn is_needed(&self) -> Result<bool, StoreError> {
-        Ok(self.lines.load(Ordering::Relaxed) > 0 || self.store.counts().await? != (0, 0))
+        let is_served = self.turn.try_lock().is_err();
+        Ok(is_served || self.store.counts().await? != (0, 0))
     }
 
     /// Hello and welcome. From then on both know what the other has.
@@ -250,22 +246,6 @@ impl Agent {
             () = to.closed() => Ok(()),
             told = reporter.tell() => told,
         }
-    }
-}
-
-/// Counts one line as long as it is there, however it ends.
-struct Counted<'a>(&'a AtomicUsize);
-
-impl<'a> Counted<'a> {
-    fn one(lines: &'a AtomicUsize) -> Self {
-        lines.fetch_add(1, Ordering::Relaxed);
-        Self(lines)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -146,11 +146,11 @@ impl<'a> Reporter<'a> {
 
     async fn acknowledged(&mut self, ack: &Ack) -> Result<(), StoreError> {
         let Some(mut way) = self.on_its_way.remove(&ack.deployment) else { return Ok(()) };
-        // It has taken how it ended, and keeps nothing of it.
-        if ack.unknown && way.one.ended {
-            return self.store.was_told(&way.one, true).await;
-        }
         if ack.unknown {
+            // It has taken how it ended, and keeps nothing of it.
+            if way.one.ended {
+                return self.store.was_told(&way.one, true).await;
+            }
             if !self.unknown.contains(&ack.deployment) {
                 self.unknown.push(ack.deployment.clone());
             }

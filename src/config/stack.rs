@@ -37,6 +37,12 @@ impl Stack {
         }
     }
 
+    /// Whether an image of `repository` is pinned.
+    #[must_use]
+    pub fn has_image(&self, repository: &Repository) -> bool {
+        self.pins().iter().any(|pin| pin.image == *repository)
+    }
+
     /// Whether it stands on this host.
     #[must_use]
     pub fn is_here(&self) -> bool {

@@ -1,19 +1,18 @@
 //! Where what an agent says of an order is recorded: in the run of its deployment, or, where that goes over several hosts, in the run on
 //! the agent's host. Nothing is acknowledged before it is on disk.
 
-use std::time::Duration;
-
 use text::Mask;
-use tokio::sync::Mutex;
 
 use crate::clock;
 use crate::executor::drafts::ASIDE;
 use crate::executor::drafts::drafts;
 use crate::executor::drafts::on_host;
 use crate::landing::Books;
+use crate::landing::insist;
 use crate::line::SentLine;
 use crate::model::AgentName;
 use crate::model::CancelledBy;
+use crate::model::DeploymentId;
 use crate::model::LineDraft;
 use crate::model::LineKind;
 use crate::model::Outcome;
@@ -25,9 +24,6 @@ use crate::store::Facts;
 use crate::store::Fence;
 use crate::store::StoreError;
 
-/// How soon the database is tried again.
-const SOON: Duration = Duration::from_secs(1);
-
 /// The record of what an agent says of one order.
 pub(super) struct Account<'a> {
     pub(super) books: &'a Books,
@@ -37,8 +33,6 @@ pub(super) struct Account<'a> {
     pub(super) service: ServiceName,
     /// The run on a host of a rollout, and that host; none: the deployment is on one host.
     pub(super) on_host: Option<(i64, AgentName)>,
-    /// Who numbers the deployment's own lines.
-    pub(super) numbers: &'a Mutex<()>,
 }
 
 impl Account<'_> {
@@ -89,12 +83,9 @@ impl Account<'_> {
         };
         let text = format!("{host}: {outcome}");
         let last = LineDraft { seq, at_ms: clock::now_ms(), step, kind: LineKind::Note, text };
-        while let Err(error) = self.books.store.finish_host_run(&self.fence, *run, outcome, last.clone()).await {
-            if matches!(error, StoreError::Fenced) {
-                return false;
-            }
-            tracing::error!(deployment = %self.fence.id, host = %host, %error, "the outcome on a host could not be stored; trying again");
-            tokio::time::sleep(SOON).await;
+        let finish = || self.books.store.finish_host_run(&self.fence, *run, outcome, last.clone());
+        if insist(&self.fence.id, Some(host), "the outcome on a host could not be stored", finish).await.is_none() {
+            return false;
         }
         tracing::info!(deployment = %self.fence.id, service = %self.service, host = %host, outcome = outcome.name(), "a host of a rollout has ended");
         self.books.hub.tell(&self.fence.id);
@@ -109,22 +100,22 @@ impl Account<'_> {
 
     /// A line of the deployment itself. One that cannot be stored is no reason to stop.
     pub(super) async fn note(&self, text: &str) {
-        note(self.books, &self.fence, self.numbers, text).await;
+        note(self.books, &self.fence.id, text).await;
+    }
+
+    /// Ends the run with `outcome`, which is one more line of it, however long the database does not answer. None: this server must not
+    /// say it.
+    pub(super) async fn conclude(&self, outcome: Outcome) -> Option<Outcome> {
+        let host = self.on_host.as_ref().map(|(_, host)| host);
+        let last = insist(&self.fence.id, host, "the last line of a journal could not be read", || self.last_seq()).await?;
+        self.end(&outcome, Step::Guards.into(), last + 1).await.then_some(outcome)
     }
 }
 
-/// [`Account::note`] for the deployment of `fence`.
-pub(super) async fn note(books: &Books, fence: &Fence, numbers: &Mutex<()>, text: &str) {
-    let store = &books.store;
-    let own = Fence { run: 0, ..fence.clone() };
-    let said = async {
-        let _alone = numbers.lock().await;
-        let seq = store.last_seq(&own).await? + 1;
-        let line = LineDraft { seq, at_ms: clock::now_ms(), step: Step::Guards.into(), kind: LineKind::Note, text: text.to_owned() };
-        store.append_own_lines(&fence.id, &[line]).await
-    };
-    if let Err(error) = said.await {
-        tracing::warn!(deployment = %fence.id, %error, "a line of a journal could not be stored");
+/// [`Account::note`] for the deployment `id`.
+pub(super) async fn note(books: &Books, id: &DeploymentId, text: &str) {
+    if let Err(error) = books.store.say(id, text).await {
+        tracing::warn!(deployment = %id, %error, "a line of a journal could not be stored");
     }
-    books.hub.tell(&fence.id);
+    books.hub.tell(id);
 }

@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use tokio::sync::watch;
@@ -72,8 +73,8 @@ pub struct Agents {
     pub(super) at_work: Mutex<HashMap<(DeploymentId, AgentName), mpsc::Sender<Said>>>,
     /// Who waits for an answer, by the line that was asked and the number of the question.
     pub(super) asked: Mutex<HashMap<(u64, u64), oneshot::Sender<AnswerBody>>>,
-    /// At how many pages each agent looks for somebody who asked.
-    pub(super) looking: Mutex<BTreeMap<AgentName, usize>>,
+    /// The places of those who have an agent look at a page.
+    pub(super) looking: Mutex<BTreeMap<AgentName, Arc<Semaphore>>>,
     pub(super) numbers: AtomicU64,
     /// Changes whenever somebody comes or goes.
     changes: watch::Sender<u64>,
@@ -204,9 +205,8 @@ impl Agents {
     #[must_use]
     pub fn may_ask_registry(&self, repository: &Repository) -> bool {
         let written = Arc::clone(&held(&self.written));
-        let mut pins = written.services.values().flat_map(|service| service.stack.pins());
         let is_listed = repository.registry().is_some_and(|host| written.registries.iter().any(|registry| registry.host == host));
-        is_listed || pins.any(|pin| pin.image == *repository)
+        is_listed || written.services.values().any(|service| service.stack.has_image(repository))
     }
 
     /// A host was dialled in vain, or its line has ended.

@@ -1,11 +1,14 @@
 //! What agents are asked about their hosts, and do there at once: it is no order, and leaves no record.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use smoke::Release;
 use smoke::Report;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::Semaphore;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -60,34 +63,14 @@ impl Drop for Waits<'_> {
     }
 }
 
-/// A place among those who have an agent look at pages. It is free again when this is dropped.
-#[derive(Debug)]
-pub struct Looking<'a> {
-    agents: &'a Agents,
-    agent: &'a AgentName,
-}
-
-impl Drop for Looking<'_> {
-    fn drop(&mut self) {
-        let mut looking = held(&self.agents.looking);
-        if let Some(count) = looking.get_mut(self.agent) {
-            *count -= 1;
-        }
-        looking.retain(|_, count| *count > 0);
-    }
-}
-
 impl Agents {
-    /// A place to have `agent` look at a page; none: it looks at enough. One that is silent keeps nobody from the pages of others.
+    /// A place to have `agent` look at a page, until it is dropped; none: it looks at enough. One that is silent keeps nobody from the
+    /// pages of others.
     #[must_use]
-    pub fn place_to_look<'a>(&'a self, agent: &'a AgentName) -> Option<Looking<'a>> {
+    pub fn place_to_look(&self, agent: &AgentName) -> Option<OwnedSemaphorePermit> {
         let mut looking = held(&self.looking);
-        let count = looking.entry(agent.clone()).or_default();
-        if *count >= MOST_LOOKS {
-            return None;
-        }
-        *count += 1;
-        Some(Looking { agents: self, agent })
+        let places = looking.entry(agent.clone()).or_insert_with(|| Arc::new(Semaphore::new(MOST_LOOKS)));
+        Arc::clone(places).try_acquire_owned().ok()
     }
 
     /// Asks an agent that is there.

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use process::Cancel;
 use text::Mask;
-use tokio::sync::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio::time::timeout;
@@ -28,11 +27,11 @@ use crate::line::FromControl;
 use crate::line::Lines;
 use crate::line::Refused;
 use crate::line::SentOrder;
+use crate::line::Unreadable;
 use crate::model::AgentName;
 use crate::model::LineKind;
 use crate::model::OrderKind;
 use crate::model::Outcome;
-use crate::model::Step;
 use crate::store::Facts;
 use crate::store::StoreError;
 
@@ -85,7 +84,7 @@ pub(super) struct Errand<'a> {
 pub(super) struct Progress {
     accepted: bool,
     told_away: bool,
-    /// Why the agent did not take it yet, as it said last.
+    /// What was said last of why it is not further.
     not_yet: String,
     /// How often it was told why it is not further.
     said: u32,
@@ -108,9 +107,8 @@ pub(super) async fn carry_out(agents: &Agents, claimed: Claimed, agent: AgentNam
     if deployment.cancel_by.is_some() {
         cancel.cancel();
     }
-    let numbers = Mutex::new(());
     let service = deployment.order.service.clone();
-    let account = Account { books: &agents.books, mask, fence: deployment.fence(), service, on_host: None, numbers: &numbers };
+    let account = Account { books: &agents.books, mask, fence: deployment.fence(), service, on_host: None };
     // A rollback that was cancelled has stopped something, which only the host can bring back.
     let is_left_half_way = cancel.is_cancelled() && deployment.order.kind == OrderKind::Rollback;
     let may_know = claimed.recovered || is_left_half_way;
@@ -150,7 +148,7 @@ impl<'a> Errand<'a> {
     /// Until it has ended. None: this server must not say how.
     pub(super) async fn run(mut self) -> Option<Outcome> {
         if let Some(objection) = self.objection.take().filter(|_| !self.may_know) {
-            return self.end(Outcome::Refused { guard: objection.guard, why: objection.why }).await;
+            return self.account.conclude(Outcome::Refused { guard: objection.guard, why: objection.why }).await;
         }
         if !self.may_know {
             let waits = self.agents.why_not(&self.agent);
@@ -162,12 +160,12 @@ impl<'a> Errand<'a> {
                 Ok(line) => line,
                 Err(NoLine::Cancelled) => {
                     let outcome = self.cancelled().await;
-                    return self.end(outcome).await;
+                    return self.account.conclude(outcome).await;
                 }
-                Err(NoLine::Away(why)) => return self.end(Outcome::Failed { why }).await,
+                Err(NoLine::Away(why)) => return self.account.conclude(Outcome::Failed { why }).await,
                 Err(NoLine::Gone(why)) => {
                     let outcome = self.lost(&why);
-                    return self.end(outcome).await;
+                    return self.account.conclude(outcome).await;
                 }
                 Err(NoLine::Elsewhere) => {
                     self.give_back().await;
@@ -295,8 +293,12 @@ impl<'a> Errand<'a> {
                 Ok(Some(outcome.map_or(Left::Run, Left::Order)))
             }
             FromAgent::Unreadable(what) => {
-                let why = format!("{}) cannot be read here: {}", what.kind, what.why);
-                self.not_yet(why, |agent, why| format!("what the agent {agent} says of it ({why}; upgrade the control plane.")).await;
+                let Unreadable { kind, why, .. } = what;
+                self.not_yet(format!(
+                    "What the agent {} says of it ({kind}) cannot be read here: {why}; upgrade the control plane.",
+                    self.agent
+                ))
+                .await;
                 Ok(None)
             }
             FromAgent::Hello(_) | FromAgent::Answer(_) | FromAgent::Unknown => Ok(None),
@@ -312,7 +314,7 @@ impl<'a> Errand<'a> {
         let Refused { guard, why, later, .. } = refused;
         // Whether an order that was cancelled is there, the answer to the cancel says.
         if later {
-            self.not_yet(why, |agent, why| format!("The agent {agent} does not take it yet: {why}")).await;
+            self.not_yet(format!("The agent {} does not take it yet: {why}", self.agent)).await;
             return Ok(None);
         }
         let outcome = match guard {
@@ -320,7 +322,7 @@ impl<'a> Errand<'a> {
             Some(guard) => Outcome::Refused { guard, why: format!("the agent {}: {why}", self.agent) },
             None => Outcome::Failed { why: format!("the agent {} did not take it: {why}", self.agent) },
         };
-        Ok(Some(self.end(outcome).await.map_or(Left::Run, Left::Order)))
+        Ok(Some(self.account.conclude(outcome).await.map_or(Left::Run, Left::Order)))
     }
 
     /// Copies lines into the journal. Gives the position, at the agent, of the last one.
@@ -346,12 +348,6 @@ impl<'a> Errand<'a> {
         Ok(self.account.end(&ended.outcome, ended.step, seq).await.then_some(ended.outcome))
     }
 
-    /// Ends what the agent does not have.
-    async fn end(&self, outcome: Outcome) -> Option<Outcome> {
-        let seq = self.account.last_seq().await.unwrap_or_default() + 1;
-        self.account.end(&outcome, Step::Guards.into(), seq).await.then_some(outcome)
-    }
-
     async fn cancelled(&self) -> Outcome {
         Outcome::Cancelled { by: self.account.cancelled_by().await, changed: false, brought_back: false }
     }
@@ -364,12 +360,12 @@ impl<'a> Errand<'a> {
         }
     }
 
-    /// Why it is not further, unless that was said before, or too much was.
-    async fn not_yet(&mut self, why: String, say: impl Fn(&AgentName, &str) -> String) {
-        if self.progress.not_yet != why && self.progress.said < MOST_SAID {
+    /// Says why it is not further, unless that was said last, or enough was said.
+    async fn not_yet(&mut self, text: String) {
+        if self.progress.not_yet != text && self.progress.said < MOST_SAID {
             self.progress.said += 1;
-            self.account.note(&say(&self.agent, &why)).await;
-            self.progress.not_yet = why;
+            self.account.note(&text).await;
+            self.progress.not_yet = text;
         }
     }
 

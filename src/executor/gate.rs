@@ -78,27 +78,26 @@ pub(super) fn its_own<'c>(config: &'c Config, agent: &AgentName, name: &ServiceN
     config.service(name).map(AsRef::as_ref).filter(|service: &&Service| service.stack.agents().contains(agent))
 }
 
-fn is_pinned(service: &Service, image: &ImageRef) -> bool {
-    service.stack.pins().iter().any(|pin| pin.image == image.repository)
+/// Whether `image` is one of the service's.
+fn is_its(service: &Service, image: &str) -> bool {
+    ImageRef::parse(image).is_ok_and(|image| service.stack.has_image(&image.repository))
 }
 
 /// What the service does not have is not recorded, and a release with something of it was not verified.
 fn without_foreign_images(ended: &mut Ended, service: &Service) {
-    let is_its = |text: &String| ImageRef::parse(text).is_ok_and(|image| is_pinned(service, &image));
-    let (own, foreign) = std::mem::take(&mut ended.images).into_iter().partition(is_its);
+    let (own, foreign) = std::mem::take(&mut ended.images).into_iter().partition(|image| is_its(service, image));
     ended.images = own;
     ended.foreign = foreign;
     ended.verified &= ended.foreign.is_empty();
 }
 
-/// An answer about services is about those of the agent, each once, and shows what they can be rolled back to of their own images.
+/// An answer about services is about those of the agent, and shows what they can be rolled back to of their own images.
 fn without_others_services(config: &Config, agent: &AgentName, answer: &mut AnswerBody) {
     let AnswerBody::Services { services } = answer else { return };
     services.retain_mut(|seen| {
         let Some(service) = its_own(config, agent, &seen.name) else { return false };
         let name = &service.name;
-        let is_its = |image: &str| ImageRef::parse(image).is_ok_and(|image| is_pinned(service, &image));
-        seen.rollback_candidates.retain(|candidate| candidate.images.iter().all(|image| is_its(image)));
+        seen.rollback_candidates.retain(|candidate| candidate.images.iter().all(|image| is_its(service, image)));
         for shown in [&mut seen.running, &mut seen.waiting] {
             *shown = shown.take().filter(|one| one.service == *name);
             if let Some(one) = shown {

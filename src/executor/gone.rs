@@ -18,11 +18,14 @@ impl Agents {
     /// # Errors
     /// When the database does not answer.
     pub(super) async fn why_gone(&self, agent: &AgentName) -> Result<Option<String>, StoreError> {
-        if self.config.now().hosts.contains_key(agent) {
+        let config = self.config.now();
+        if config.dials(agent) {
             return Ok(None);
         }
         Ok(match self.books.store.agent(agent).await? {
             Some(known) => known.revoked_ms.map(|_| format!("the agent {agent} was revoked")),
+            // By ssh an agent may still be installed there.
+            None if config.hosts.contains_key(agent) => None,
             None => Some(format!("{agent} is neither an enrolled agent nor a [host.{agent}] of the configuration any more")),
         })
     }

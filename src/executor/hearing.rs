@@ -54,16 +54,15 @@ impl Agents {
     pub(super) async fn hear(&self, name: &AgentName, number: u64, from: &mut mpsc::Receiver<FromAgent>, to: &mpsc::Sender<FromControl>) {
         while let Some(frame) = from.recv().await {
             let id = frame.deployment().cloned();
-            let said = match (gate::admit(&self.config.now(), name, frame), id) {
-                (Ok(said), _) => said,
-                (Err(OutOfBounds::Future(id)), _) => {
-                    let why = OutOfBounds::Future(id.clone());
+            let said = match gate::admit(&self.config.now(), name, frame) {
+                Ok(said) => said,
+                Err(ref why @ OutOfBounds::Future(ref deployment)) => {
                     tracing::warn!(agent = %name, %why, "what an agent said is not recorded");
-                    let ack = Ack { deployment: id, position: 0, ended: true, unknown: false };
+                    let ack = Ack { deployment: deployment.clone(), position: 0, ended: true, unknown: false };
                     drop(timeout(PATIENCE, to.send(FromControl::Ack(ack))).await);
                     continue;
                 }
-                (Err(why), id) => {
+                Err(why) => {
                     let of = id.map_or_else(String::new, |id| format!(" of the deployment {id}"));
                     return self.not_reached(name, &format!("it ended, because of what the agent said{of}: {why}"));
                 }

@@ -31,11 +31,10 @@ use crate::clock;
 use crate::config::Config;
 use crate::config::Service;
 use crate::engine::Engine;
+use crate::executor::account::Account;
 use crate::landing::Claimed;
 use crate::model::AgentName;
 use crate::model::Outcome;
-use crate::model::Step;
-use crate::store::Ending;
 
 pub use agents::Agents;
 pub use asked::AskError;
@@ -71,8 +70,7 @@ impl Executor {
     }
 
     /// Carries an order out, or finishes what an earlier process left of it: where it was begun, whatever the configuration says by now.
-    /// When this returns, its outcome is stored and told; none:
-    /// it could not be, and the next round takes it up.
+    /// When this returns, its outcome is stored and told; none: it could not be, and the next round takes it up.
     pub async fn carry_out(&self, config: &Config, claimed: Claimed, cancel: Cancel) -> Option<Outcome> {
         if let Some(plan) = claimed.deployment.plan.clone() {
             return Box::pin(rollout::carry_out(&self.agents, claimed, plan, config.mask.as_ref(), cancel)).await;
@@ -80,14 +78,13 @@ impl Executor {
         match claimed.deployment.agents().pop() {
             Some(agent) => errand::carry_out(&self.agents, claimed, agent, config.mask.as_ref(), cancel).await,
             None if claimed.service.stack.is_here() => self.here.carry_out(config, claimed, cancel).await,
-            None => self.moved(&claimed).await,
+            None => self.moved(config, &claimed).await,
         }
     }
 
     /// Ends what was begun on this host, and whose service stands on another one by now: nothing here says any more where its stack is.
-    async fn moved(&self, claimed: &Claimed) -> Option<Outcome> {
+    async fn moved(&self, config: &Config, claimed: &Claimed) -> Option<Outcome> {
         let Claimed { deployment, service, .. } = claimed;
-        let books = &self.agents.books;
         let name = &service.name;
         let hosts = service.stack.agents().iter().map(AgentName::as_str).collect::<Vec<_>>().join(", ");
         let moved = format!("the configuration says that {name} stands on {hosts} now, and this was begun on this host");
@@ -97,10 +94,9 @@ impl Executor {
         } else {
             Outcome::Failed { why: format!("{moved}; order it again") }
         };
-        let fence = deployment.fence();
-        let seq = books.store.last_seq(&fence).await.ok()? + 1;
-        let ending = Ending { outcome: &outcome, step: Step::Guards.into(), seq, watch: None };
-        books.end(&fence, name, ending).await.then_some(outcome)
+        let books = &self.agents.books;
+        let account = Account { books, mask: config.mask.as_ref(), fence: deployment.fence(), service: name.clone(), on_host: None };
+        account.conclude(outcome).await
     }
 
     /// The engine of a service's stack, for looking only; none: the stack is not on this host.

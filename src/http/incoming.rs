@@ -113,10 +113,7 @@ pub(super) fn pong(content: &[u8]) -> Bytes {
 
 /// The end of a connection, with a code and words for it; words that are too long are cut.
 pub(super) fn close(code: u16, words: &str) -> Bytes {
-    let mut end = words.len().min(CONTROL_BYTES - 2);
-    while !words.is_char_boundary(end) {
-        end -= 1;
-    }
+    let end = words.floor_char_boundary(CONTROL_BYTES - 2);
     control(0x88, &[&code.to_be_bytes()[..], &words.as_bytes()[..end]].concat())
 }
 

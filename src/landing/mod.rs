@@ -38,7 +38,7 @@ pub use claimed::{Claimed, Objection};
 pub use handed::not_begun;
 pub use host::Host;
 pub use past::left_half_way;
-pub use record::{Books, Record};
+pub use record::{Books, Record, insist};
 pub use run::land;
 
 /// Who holds the lock of a stack's folder: it is taken here, by every run.

@@ -16,6 +16,7 @@ use crate::journal::Hub;
 use crate::journal::Journal;
 use crate::landing::past::Past;
 use crate::landing::stop::Fault;
+use crate::model::AgentName;
 use crate::model::CancelledBy;
 use crate::model::DeploymentId;
 use crate::model::Outcome;
@@ -33,6 +34,9 @@ use crate::telemetry::Metrics;
 
 /// How many of the deployments before are named beside a new one.
 const LAST_AWAY: i64 = 3;
+
+/// How soon the database is tried again.
+const SOON: Duration = Duration::from_secs(1);
 
 /// Where runs are recorded and told.
 #[derive(Debug, Clone)]
@@ -158,17 +162,29 @@ impl Record {
     }
 }
 
+/// Tries `work` for the deployment `id`, or its run on `host`, until the database answers; the log says meanwhile that `what`. Gives what
+/// comes of it; none: another server has the run now.
+pub async fn insist<T, F>(id: &DeploymentId, host: Option<&AgentName>, what: &str, mut work: impl FnMut() -> F) -> Option<T>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    loop {
+        match work().await {
+            Ok(done) => return Some(done),
+            Err(StoreError::Fenced) => return None,
+            Err(error) => tracing::error!(deployment = %id, host = host.map(tracing::field::display), %error, "{what}; trying again"),
+        }
+        tokio::time::sleep(SOON).await;
+    }
+}
+
 impl Books {
     /// Stores and tells how a run of `service` ended, however long the database does not answer. Returns whether it was this executor's
     /// to say.
     pub async fn end(&self, fence: &Fence, service: &ServiceName, ending: Ending<'_>) -> bool {
         let outcome = ending.outcome;
-        while let Err(error) = self.store.finish(fence, ending).await {
-            if matches!(error, StoreError::Fenced) {
-                return false;
-            }
-            tracing::error!(deployment = %fence.id, %error, "the outcome could not be stored; trying again");
-            tokio::time::sleep(Duration::from_secs(1)).await;
+        if insist(&fence.id, None, "the outcome could not be stored", || self.store.finish(fence, ending)).await.is_none() {
+            return false;
         }
         self.hub.tell(&fence.id);
         self.metrics.ended(service, outcome, clock::now_ms());

@@ -177,14 +177,15 @@ fn is_what_was_approved(site: &mut Site<'_>, approved: Option<&Approved>, releas
     let Some(approved) = approved else { return Ok(()) };
     let is_it = approved.is_for(&release.images);
     if approved.by.is_empty() {
-        let moved = |named: &str| {
-            let why = format!(
-                "the control plane orders {named}, but the tag means {release} on this host; the tag was moved, or another host has said \
-                 what is not so. Order it again."
-            );
-            Err(Stop::refused(Guard::DigestMismatch, why))
-        };
-        return if is_it { Ok(()) } else { moved(&approved.images.join(", ")) };
+        if is_it {
+            return Ok(());
+        }
+        let why = format!(
+            "the control plane orders {}, but the tag means {release} on this host; the tag was moved, or another host has said what is \
+             not so. Order it again.",
+            approved.images.join(", ")
+        );
+        return Err(Stop::refused(Guard::DigestMismatch, why));
     }
     if is_it {
         site.record.journal.note(format!("approved by {}", approved.names()));

@@ -187,10 +187,7 @@ impl SentOrder {
     /// The same order, without what no caller of a tagalong could have ordered.
     #[must_use]
     pub fn bounded(self) -> Self {
-        let reason = self.reason.map(|reason| {
-            let end = (0..=LONGEST_REASON.min(reason.len())).rev().find(|end| reason.is_char_boundary(*end)).unwrap_or_default();
-            reason[..end].replace('\0', "")
-        });
+        let reason = self.reason.map(|reason| reason[..reason.floor_char_boundary(LONGEST_REASON)].replace('\0', ""));
         Self {
             commit: self.commit.filter(|text| commit_text(text).is_ok()),
             git_ref: self.git_ref.filter(|text| ref_text(text).is_ok()),
@@ -208,20 +205,24 @@ impl SentOrder {
 ///
 /// # Errors
 /// [`OutOfBounds::Unreadable`], where something in it is not what it was any more.
-pub(super) fn tame<T: Serialize + DeserializeOwned>(said: &T) -> Result<T, OutOfBounds> {
-    let unreadable = |error: serde_json::Error| OutOfBounds::Unreadable(error.to_string());
-    let mut value = serde_json::to_value(said).map_err(unreadable)?;
-    tame_value(&mut value, "");
-    serde_json::from_value(value).map_err(unreadable)
+fn tame<T: Serialize + DeserializeOwned>(said: &T) -> Result<T, OutOfBounds> {
+    through_json(said, |value| tame_value(value, ""))
 }
 
 /// `said` as it is up to `longest` bytes of JSON; what is longer, with a few short texts of it.
 fn cut<T: Serialize + DeserializeOwned>(said: &T, longest: usize) -> Result<T, OutOfBounds> {
+    through_json(said, |value| {
+        if value.to_string().len() > longest {
+            cut_value(value);
+        }
+    })
+}
+
+/// `said` as it is once its JSON is changed.
+fn through_json<T: Serialize + DeserializeOwned>(said: &T, change: impl FnOnce(&mut Value)) -> Result<T, OutOfBounds> {
     let unreadable = |error: serde_json::Error| OutOfBounds::Unreadable(error.to_string());
     let mut value = serde_json::to_value(said).map_err(unreadable)?;
-    if value.to_string().len() > longest {
-        cut_value(&mut value);
-    }
+    change(&mut value);
     serde_json::from_value(value).map_err(unreadable)
 }
 
@@ -248,8 +249,7 @@ fn tame_value(value: &mut Value, key: &str) {
         Value::Object(fields) => fields.iter_mut().for_each(|(key, field)| tame_value(field, key)),
         Value::String(text) if text.len() > LONGEST_NAME || text.contains(text::misleads) => {
             *text = text.split('\n').map(text::clean).collect::<Vec<_>>().join("\n");
-            let end = (0..=text.len().min(LONGEST_TEXT)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
-            text.truncate(end);
+            text.truncate(text.floor_char_boundary(LONGEST_TEXT));
         }
         Value::Number(number) => {
             let wide = number.as_i64().or_else(|| number.as_u64().map(|_| i64::MAX));

@@ -27,8 +27,11 @@ const CONTROL_FILE: &str = "agents-key";
 /// The file of what an agent keeps of its enrolment.
 const AGENT_FILE: &str = "agent-identity";
 
+/// The file of what a control plane remembers of its agents.
+pub(super) const KNOWN_FILE: &str = "agents-known";
+
 /// The files of keys in the data folder, without which agents have to be enrolled anew.
-pub const KEY_FILES: [&str; 3] = [CONTROL_FILE, AGENT_FILE, "agents-known"];
+pub const KEY_FILES: [&str; 3] = [CONTROL_FILE, AGENT_FILE, KNOWN_FILE];
 
 /// Why keys could not be had.
 #[derive(Debug, thiserror::Error)]

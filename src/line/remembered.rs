@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::Serialize;
 use tokio::sync::Mutex;
 
-use crate::line::keys::KEY_FILES;
+use crate::line::keys::KNOWN_FILE;
 use crate::line::keys::KeyError;
 use crate::line::keys::replace;
 use crate::model::AgentName;
@@ -19,9 +19,6 @@ use crate::model::MachineId;
 use crate::model::PublicKey;
 use crate::store::Agent;
 use crate::store::Store;
-
-/// The file.
-const FILE: &str = KEY_FILES[2];
 
 /// An agent that was known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,7 +64,7 @@ impl Memory {
     /// The memory in the data folder `dir`.
     #[must_use]
     pub fn of(dir: &Path) -> Self {
-        Self { file: dir.join(FILE), turn: Mutex::default(), revoked: std::sync::Mutex::default() }
+        Self { file: dir.join(KNOWN_FILE), turn: Mutex::default(), revoked: std::sync::Mutex::default() }
     }
 
     /// Everything that is remembered.

@@ -280,11 +280,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
 /// What is said last. Its text may have 123 bytes (RFC 6455, section 5.5).
 fn farewell(why: &str) -> CloseFrame {
-    let mut end = why.len().min(123);
-    while !why.is_char_boundary(end) {
-        end -= 1;
-    }
-    CloseFrame { code: CloseCode::Normal, reason: why[..end].into() }
+    CloseFrame { code: CloseCode::Normal, reason: why[..why.floor_char_boundary(123)].into() }
 }
 
 /// The text of a message; none: it is a sign of life.

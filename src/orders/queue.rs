@@ -15,17 +15,13 @@ use crate::config::Service;
 use crate::landing::Claimed;
 use crate::landing::Objection;
 use crate::model::DeploymentId;
-use crate::model::LineDraft;
-use crate::model::LineKind;
 use crate::model::ServiceName;
-use crate::model::Step;
 use crate::orders::Deployer;
 use crate::orders::Running;
 use crate::orders::approval;
 use crate::orders::guards;
 use crate::orders::places::Chosen;
 use crate::store::Deployment;
-use crate::store::Fence;
 use crate::store::StoreError;
 use crate::store::Turn;
 
@@ -95,9 +91,7 @@ impl Deployer {
             }
         }
         for (id, why) in chosen.to_tell {
-            let seq = store.last_seq(&Fence { id: id.clone(), run: 0, number: 0 }).await? + 1;
-            let line = LineDraft { seq, at_ms: clock::now_ms(), step: Step::Guards.into(), kind: LineKind::Note, text: why };
-            store.append_own_lines(&id, &[line]).await?;
+            store.say(&id, &why).await?;
             self.hub.tell(&id);
         }
         Ok(())

@@ -217,6 +217,17 @@ impl Store {
         Ok(true)
     }
 
+    /// `text` is one more line of the deployment itself, however many others say something of it at the same time.
+    ///
+    /// # Errors
+    /// When the database does not answer. The line is not stored then.
+    pub async fn say(&self, id: &DeploymentId, text: &str) -> Result<(), StoreError> {
+        let mut tx = self.gate.begin().await?;
+        say(&mut tx, id, text).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
     /// Nothing that guards have granted counts any more: whatever waits for its turn is asked about anew when it comes.
     ///
     /// # Errors
@@ -248,8 +259,10 @@ impl Store {
     }
 }
 
-/// One more line of the deployment itself.
+/// One more line of the deployment itself. Its row is locked from here on, so that nobody else gives another line the same number.
 pub(super) async fn say(tx: &mut Tx, id: &DeploymentId, text: &str) -> Result<(), StoreError> {
+    let alone = sqlx::query("UPDATE deployments SET last_position = last_position WHERE id = $1");
+    tx.execute(alone.bind(id.as_str())).await?;
     let last = sqlx::query("SELECT COALESCE(MAX(seq), 0) AS last FROM lines WHERE deployment = $1 AND run = 0");
     let last: i64 = tx.fetch_optional(last.bind(id.as_str())).await?.ok_or(sqlx::Error::RowNotFound)?.try_get("last")?;
     let line = LineDraft { seq: last + 1, at_ms: clock::now_ms(), step: Step::Guards.into(), kind: LineKind::Note, text: text.to_owned() };

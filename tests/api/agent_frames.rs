@@ -71,7 +71,7 @@ pub(crate) fn ended(id: &str, service: &str) -> Value {
     })
 }
 
-fn lines(id: &str, text: &str) -> Value {
+pub(crate) fn lines(id: &str, text: &str) -> Value {
     let line = json!({ "position": 1, "run": 1, "seq": 1, "at_ms": 1, "step": "resolve", "line": "note", "text": text });
     json!({ "kind": "lines", "deployment": id, "lines": [line] })
 }

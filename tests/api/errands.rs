@@ -3,9 +3,13 @@
 use serde_json::Value;
 use serde_json::json;
 use tagalong::line::KEY_FILES;
+use tagalong::model::DeploymentId;
+use tagalong::store::Store;
+use text::Secret;
 
 use crate::agent_frames::Speaker;
 use crate::agent_frames::ended;
+use crate::agent_frames::lines;
 use crate::agents::Host;
 use crate::agents::until_state;
 use crate::support::Call;
@@ -18,6 +22,8 @@ on_both!(
     what_a_revoked_agent_was_at_needs_an_operator_and_what_waits_for_it_ends,
     what_an_agent_was_at_ends_though_nothing_names_its_service_any_more,
     a_rollout_ends_that_has_lost_a_host_for_good,
+    the_journal_says_how_an_errand_ended_though_the_database_did_not_answer_then,
+    what_several_servers_say_of_a_deployment_at_once_is_all_there,
 );
 
 async fn revoke(rig: &Rig, name: &str) {
@@ -36,7 +42,10 @@ fn assert_ended(shown: &Value, outcome: &str, why: &str) {
 }
 
 async fn what_a_revoked_agent_was_at_needs_an_operator_and_what_waits_for_it_ends(database: Database) {
-    let rig = Plan::new(database).start().await;
+    let mut plan = Plan::new(database);
+    // By ssh an agent is installed on that host; its line is one that it opens itself.
+    plan.tables = "[host.micro]\naddress = \"root@micro\"\nhost_key = \"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGx\"\ndial = false\n".into();
+    let rig = plan.start().await;
     let (micro, macro_) = (Host::enrolled(&rig, "micro").await, Host::enrolled(&rig, "macro").await);
     let mut agent = Speaker::of(&rig, &micro, &["shop"]).await;
     drop(Speaker::of(&rig, &macro_, &["blog"]).await);
@@ -102,6 +111,53 @@ async fn a_rollout_ends_that_has_lost_a_host_for_good(database: Database) {
     let back = back.await;
     first.say(&ended(&back, "shop")).await;
     assert_ended(&rig.ended(&id).await, "needs_operator", "macro: needs an operator: the agent macro was revoked while it may have");
+    rig.finish().await;
+}
+
+/// What an agent was at ends with its revocation, while no line can be read or stored.
+async fn the_journal_says_how_an_errand_ended_though_the_database_did_not_answer_then(database: Database) {
+    let rig = Plan::new(database).start().await;
+    let host = Host::enrolled(&rig, "micro").await;
+    let mut agent = Speaker::of(&rig, &host, &["shop"]).await;
+    let id = rig.order("shop", "v1").await;
+    taken(&mut agent, &id).await;
+    agent.say(&lines(&id, "it begins")).await;
+    agent.hear("ack").await;
+    rig.execute("ALTER TABLE lines RENAME TO lines_away").await;
+    revoke(&rig, "micro").await;
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    assert_eq!(rig.show(&id).await["state"], "running");
+    rig.execute("ALTER TABLE lines_away RENAME TO lines").await;
+    rig.ended(&id).await;
+    let journal = Call::get(&format!("/api/v1/deployments/{id}/log?follow=false")).by(rig.key()).send(&rig).await.text;
+    let last = journal.lines().last().unwrap_or_default();
+    assert!(journal.contains("it begins") && last.contains("the agent micro was revoked while it may have"), "{journal}");
+    rig.finish().await;
+}
+
+async fn what_several_servers_say_of_a_deployment_at_once_is_all_there(database: Database) {
+    const MANY: usize = 40;
+    let rig = Plan::new(database).start().await;
+    let gate = rig.gate("web");
+    rig.order_running("web", "1").await;
+    let waiting: DeploymentId = rig.order("web", "2").await.parse().unwrap();
+    let url = rig.url.clone().map(Secret::new);
+    let stores = [Store::open(&rig.data_dir(), url.as_ref()).await.unwrap(), Store::open(&rig.data_dir(), url.as_ref()).await.unwrap()];
+    let mut said = tokio::task::JoinSet::new();
+    for (at, store) in stores.iter().cycle().take(MANY).cloned().enumerate() {
+        let id = waiting.clone();
+        said.spawn(async move { store.say(&id, &format!("note {at}")).await });
+    }
+    said.join_all().await.into_iter().collect::<Result<(), _>>().unwrap();
+    let texts = stores[0].texts_after(&waiting, 0, 1000).await.unwrap();
+    let mut notes: Vec<&str> = texts.iter().map(|(_, _, text)| text.as_str()).filter(|text| text.starts_with("note ")).collect();
+    notes.sort_unstable();
+    notes.dedup();
+    assert_eq!(notes.len(), MANY, "{texts:?}");
+    for store in &stores {
+        store.close().await;
+    }
+    drop(gate);
     rig.finish().await;
 }
 

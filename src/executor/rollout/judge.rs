@@ -48,6 +48,11 @@ impl<'r> Hosts<'r> {
         hosts
     }
 
+    /// The worst outcome of a host that did not hold; none: all held that the rollout came to.
+    fn worst(&self) -> Option<&'r Outcome> {
+        self.failed.iter().map(|(_, outcome)| *outcome).max_by_key(|outcome| severity(outcome))
+    }
+
     /// What the hosts have on which nothing failed, as words behind the reason.
     fn others(&self, plan: &RolloutPlan) -> String {
         let mut words = Vec::new();
@@ -86,7 +91,7 @@ fn said(host: &AgentName, outcome: &Outcome) -> String {
 /// How the whole ended, once every run has.
 pub(super) fn outcome(plan: &RolloutPlan, order: &Order, runs: &[HostRun], cancelled_by: Option<CancelledBy>) -> Outcome {
     let hosts = Hosts::of(plan, runs);
-    if hosts.failed.is_empty() && hosts.untouched.is_empty() && hosts.back.is_empty() && hosts.lost.is_empty() {
+    if hosts.keep.len() == plan.hosts.len() {
         return differing(order, runs).unwrap_or_else(|| all_held(order, runs));
     }
     let others = hosts.others(plan);
@@ -100,7 +105,7 @@ pub(super) fn outcome(plan: &RolloutPlan, order: &Order, runs: &[HostRun], cance
         return Outcome::RollbackFailed { why, and: format!("{}{others}", and.join("; ")) };
     }
     let by = cancelled_by.unwrap_or(CancelledBy::Nameless);
-    let Some(worst) = hosts.failed.iter().max_by_key(|(_, outcome)| severity(outcome)).map(|(_, outcome)| *outcome) else {
+    let Some(worst) = hosts.worst() else {
         let changed = !hosts.keep.is_empty() || !hosts.back.is_empty();
         return Outcome::Cancelled { by, changed, brought_back: changed && hosts.keep.is_empty() };
     };
@@ -188,8 +193,7 @@ fn all_held(order: &Order, runs: &[HostRun]) -> Outcome {
 fn dry_run_failed(hosts: &Hosts<'_>, why: &str) -> Outcome {
     let fine = if hosts.keep.is_empty() { String::new() } else { format!("; it would go on {}", names(&hosts.keep)) };
     let why = format!("{why}{fine}");
-    let worst = hosts.failed.iter().map(|(_, outcome)| *outcome).max_by_key(|outcome| severity(outcome));
-    match worst {
+    match hosts.worst() {
         Some(Outcome::Refused { guard, .. }) => Outcome::Refused { guard: *guard, why },
         Some(Outcome::Cancelled { by, .. }) => Outcome::Cancelled { by: by.clone(), changed: false, brought_back: false },
         _ => Outcome::Failed { why },

@@ -36,13 +36,10 @@ mod judge;
 mod pins;
 mod plan;
 
-use std::time::Duration;
-
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use process::Cancel;
 use text::Mask;
-use tokio::sync::Mutex;
 
 use crate::clock;
 use crate::executor::account;
@@ -53,19 +50,15 @@ use crate::executor::errand::good_until;
 use crate::executor::rollout::plan::Next;
 use crate::executor::rollout::plan::Task;
 use crate::landing::Claimed;
+use crate::landing::insist;
 use crate::line::SentOrder;
 use crate::model::OrderKind;
 use crate::model::Outcome;
 use crate::model::RolloutPlan;
 use crate::model::Stage;
 use crate::model::Step;
-use crate::store::Ending;
 use crate::store::Facts;
 use crate::store::HostRun;
-use crate::store::StoreError;
-
-/// How soon the database is tried again.
-const SOON: Duration = Duration::from_secs(1);
 
 struct Rollout<'a> {
     agents: &'a Agents,
@@ -73,8 +66,6 @@ struct Rollout<'a> {
     plan: RolloutPlan,
     mask: &'a Mask,
     cancel: Cancel,
-    /// Who numbers the deployment's own lines.
-    numbers: Mutex<()>,
 }
 
 /// Carries an order out on all hosts of `plan`. When this returns, its outcome is stored and told; none: this server must not say it.
@@ -82,16 +73,10 @@ pub(super) async fn carry_out(agents: &Agents, claimed: Claimed, plan: RolloutPl
     if claimed.deployment.cancel_by.is_some() {
         cancel.cancel();
     }
-    let mut rollout = Rollout { agents, claimed, plan, mask, cancel, numbers: Mutex::default() };
+    let mut rollout = Rollout { agents, claimed, plan, mask, cancel };
     loop {
-        let runs = match rollout.agents.books.store.host_runs(&rollout.claimed.deployment.id).await {
-            Ok(runs) => runs,
-            Err(error) => {
-                tracing::error!(deployment = %rollout.claimed.deployment.id, %error, "the hosts of a rollout could not be read; trying again");
-                tokio::time::sleep(SOON).await;
-                continue;
-            }
-        };
+        let id = &rollout.claimed.deployment.id;
+        let runs = insist(id, None, "the hosts of a rollout could not be read", || agents.books.store.host_runs(id)).await?;
         match plan::next(&rollout.plan, &rollout.claimed.deployment.order, &runs, rollout.cancel.is_cancelled()) {
             _ if runs.is_empty() && rollout.claimed.objection.is_some() => return rollout.end_refused().await,
             Next::End => return rollout.end(&runs).await,
@@ -125,20 +110,15 @@ impl Rollout<'_> {
         let fence = claimed.deployment.fence();
         let back = task.goes_back.then(|| task.order_id(&claimed.deployment.id));
         let service = &claimed.deployment.order.service;
-        while let Err(error) = agents.books.store.begin_host_run(&fence, service, &task.host, task.run, back.as_ref()).await {
-            if matches!(error, StoreError::Fenced) {
-                return None;
-            }
-            tracing::error!(deployment = %fence.id, host = %task.host, %error, "a run on a host could not be begun; trying again");
-            tokio::time::sleep(SOON).await;
-        }
+        let begin = || agents.books.store.begin_host_run(&fence, service, &task.host, task.run, back.as_ref());
+        insist(&fence.id, Some(&task.host), "a run on a host could not be begun", begin).await?;
         let text = if task.goes_back {
             format!("{}: it is brought back to what it had before.", task.host)
         } else {
             let at = plan.hosts.iter().position(|host| *host == task.host).unwrap_or(runs.len()) + 1;
             format!("{}: host {at} of {}", task.host, plan.hosts.len())
         };
-        account::note(&agents.books, &fence, &self.numbers, &text).await;
+        account::note(&agents.books, &fence.id, &text).await;
         Some(())
     }
 
@@ -149,7 +129,7 @@ impl Rollout<'_> {
         let order_id = task.order_id(&deployment.id);
         let (_leaves, said) = agents.listen(&order_id, &task.host);
         let order =
-            if task.goes_back { SentOrder::to_undo(deployment, &order_id) } else { pins::order(agents, claimed, runs, &task.host).await };
+            if task.goes_back { SentOrder::to_undo(deployment, &order_id) } else { pins::order(agents, claimed, runs, &task.host).await? };
         // What is brought back is brought back, whoever cancels.
         let cancel = if task.goes_back { Cancel::default() } else { self.cancel.clone() };
         let account = Account {
@@ -158,7 +138,6 @@ impl Rollout<'_> {
             fence: deployment.fence(),
             service: deployment.order.service.clone(),
             on_host: Some((task.run, task.host.clone())),
-            numbers: &self.numbers,
         };
         let is_patient = deployment.order.kind == OrderKind::Rollback && !task.goes_back;
         let patience = (!is_patient).then_some(claimed.service.max_wait);
@@ -187,24 +166,18 @@ impl Rollout<'_> {
             let images = (is_live || deployment.images.is_empty()).then(|| images.to_vec());
             let barrier = Some(runs.iter().filter(|run| !run.goes_back && plan::held(run)).all(|run| run.barrier));
             let facts = Facts { images, barrier, ran_before: ran_before(runs), ..Facts::default() };
-            while let Err(error) = store.advance(&deployment.fence(), last_step(runs), &facts).await {
-                if matches!(error, StoreError::Fenced) {
-                    return None;
-                }
-                tracing::error!(deployment = %deployment.id, %error, "what a rollout landed could not be stored; trying again");
-                tokio::time::sleep(SOON).await;
-            }
+            let fence = deployment.fence();
+            let keep = || store.advance(&fence, last_step(runs), &facts);
+            insist(&deployment.id, None, "what a rollout landed could not be stored", keep).await?;
         }
         self.end_with(outcome).await
     }
 
     async fn end_with(&self, outcome: Outcome) -> Option<Outcome> {
-        let books = &self.agents.books;
-        let deployment = &self.claimed.deployment;
-        let fence = deployment.fence();
-        let seq = books.store.last_seq(&fence).await.unwrap_or_default() + 1;
-        let ending = Ending { outcome: &outcome, step: Step::Guards.into(), seq, watch: None };
-        books.end(&fence, &deployment.order.service, ending).await.then_some(outcome)
+        let Self { agents, claimed, mask, .. } = self;
+        let deployment = &claimed.deployment;
+        let service = deployment.order.service.clone();
+        Account { books: &agents.books, mask, fence: deployment.fence(), service, on_host: None }.conclude(outcome).await
     }
 }
 

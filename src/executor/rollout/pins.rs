@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::executor::agents::Agents;
 use crate::landing::Claimed;
+use crate::landing::insist;
 use crate::line::SentOrder;
 use crate::model::AgentName;
 use crate::model::ImageRef;
@@ -12,12 +13,9 @@ use crate::model::Step;
 use crate::registry::Registries;
 use crate::store::Facts;
 use crate::store::HostRun;
-use crate::store::StoreError;
 
 /// How long a registry may take. One that takes longer is left to the hosts.
 const REGISTRY: Duration = Duration::from_secs(10);
-/// How soon the database is tried again.
-const SOON: Duration = Duration::from_secs(1);
 
 /// Afterwards it is on disk which images the tag of the order means, where this server may ask their registry and gets an answer, and neither an
 /// approval nor the order itself has settled it. None: this server must not go on.
@@ -30,13 +28,9 @@ pub(super) async fn settle(agents: &Agents, claimed: &mut Claimed) -> Option<()>
     }
     let Some(images) = resolved(agents, claimed).await else { return Some(()) };
     let facts = Facts { images: Some(images.clone()), ..Facts::default() };
-    while let Err(error) = agents.books.store.advance(&deployment.fence(), Step::Guards.into(), &facts).await {
-        if matches!(error, StoreError::Fenced) {
-            return None;
-        }
-        tracing::error!(deployment = %deployment.id, %error, "which images a rollout lands could not be stored; trying again");
-        tokio::time::sleep(SOON).await;
-    }
+    let fence = deployment.fence();
+    let keep = || agents.books.store.advance(&fence, Step::Guards.into(), &facts);
+    insist(&fence.id, None, "which images a rollout lands could not be stored", keep).await?;
     claimed.deployment.images = images;
     Some(())
 }
@@ -69,14 +63,14 @@ async fn resolved(agents: &Agents, claimed: &Claimed) -> Option<Vec<ImageRef>> {
     Some(images)
 }
 
-/// The order as `host` gets it.
-pub(super) async fn order(agents: &Agents, claimed: &Claimed, runs: &[HostRun], host: &AgentName) -> SentOrder {
+/// The order as `host` gets it. None: this server must not go on.
+pub(super) async fn order(agents: &Agents, claimed: &Claimed, runs: &[HostRun], host: &AgentName) -> Option<SentOrder> {
     let order = SentOrder::of(&claimed.deployment);
-    match order.order {
+    Some(match order.order {
         OrderKind::Deploy if order.images.is_empty() && order.digest.is_none() => of_images(order, settled(claimed, runs)),
-        OrderKind::Rollback if !order.images.is_empty() && !was_on(agents, claimed, host).await => by_tag(order),
+        OrderKind::Rollback if !order.images.is_empty() && !was_on(agents, claimed, host).await? => by_tag(order),
         _ => order,
-    }
+    })
 }
 
 /// The images that were settled before; else those that the first host has found.
@@ -104,16 +98,9 @@ fn by_tag(order: SentOrder) -> SentOrder {
     SentOrder { digest, images: Vec::new(), ..order }
 }
 
-/// Whether the images of the deployment were verified on `host`, as far as is recorded here.
-async fn was_on(agents: &Agents, claimed: &Claimed, host: &AgentName) -> bool {
+/// Whether the images of the deployment were verified on `host`, as far as is recorded here. None: this server must not go on.
+async fn was_on(agents: &Agents, claimed: &Claimed, host: &AgentName) -> Option<bool> {
     let deployment = &claimed.deployment;
-    loop {
-        match agents.books.store.was_verified_on(&deployment.order.service, host, &deployment.images).await {
-            Ok(was) => return was,
-            Err(error) => {
-                tracing::error!(deployment = %deployment.id, host = %host, %error, "what a host had could not be read; trying again");
-                tokio::time::sleep(SOON).await;
-            }
-        }
-    }
+    let look = || agents.books.store.was_verified_on(&deployment.order.service, host, &deployment.images);
+    insist(&deployment.id, Some(host), "what a host had could not be read", look).await
 }
