@@ -66,7 +66,7 @@ impl Deployer {
         if !service.stack.is_here() {
             return Err(Refusal::UnknownService(order.service).into());
         }
-        let is_pinned = |image: &&ImageRef| service.stack.pins().iter().any(|pin| pin.image == image.repository);
+        let is_pinned = |image: &&ImageRef| service.stack.has_image(&image.repository);
         if let Some(other) = images.iter().find(|image| !is_pinned(image)) {
             return Err(Refusal::Foreign { image: other.to_string(), service: order.service }.into());
         }
