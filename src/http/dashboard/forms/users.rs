@@ -151,8 +151,8 @@ impl Act {
     }
 }
 
-fn asked(act: Act, page: Page<OverUser>) -> Answer {
-    Ok(act.ask(&page.viewer, &page.ask.name).answer())
+fn asked(act: Act, page: &Page<OverUser>) -> HttpResponse {
+    act.ask(&page.viewer, &page.ask.name).answer()
 }
 
 async fn ordered(act: Act, change: Change<OverUser>, shared: &Shared) -> Answer {
@@ -162,7 +162,7 @@ async fn ordered(act: Act, change: Change<OverUser>, shared: &Shared) -> Answer 
 }
 
 pub(in crate::http) async fn code(page: Page<OverUser>, _: web::Data<Shared>) -> Answer {
-    asked(Act::Code, page)
+    Ok(asked(Act::Code, &page))
 }
 
 pub(in crate::http) async fn order_code(change: Change<OverUser>, shared: web::Data<Shared>) -> Answer {
@@ -170,7 +170,7 @@ pub(in crate::http) async fn order_code(change: Change<OverUser>, shared: web::D
 }
 
 pub(in crate::http) async fn logout(page: Page<OverUser>, _: web::Data<Shared>) -> Answer {
-    asked(Act::Logout, page)
+    Ok(asked(Act::Logout, &page))
 }
 
 pub(in crate::http) async fn order_logout(change: Change<OverUser>, shared: web::Data<Shared>) -> Answer {
@@ -178,7 +178,7 @@ pub(in crate::http) async fn order_logout(change: Change<OverUser>, shared: web:
 }
 
 pub(in crate::http) async fn disable(page: Page<OverUser>, _: web::Data<Shared>) -> Answer {
-    asked(Act::Disable, page)
+    Ok(asked(Act::Disable, &page))
 }
 
 pub(in crate::http) async fn order_disable(change: Change<OverUser>, shared: web::Data<Shared>) -> Answer {
@@ -186,7 +186,7 @@ pub(in crate::http) async fn order_disable(change: Change<OverUser>, shared: web
 }
 
 pub(in crate::http) async fn enable(page: Page<OverUser>, _: web::Data<Shared>) -> Answer {
-    asked(Act::Enable, page)
+    Ok(asked(Act::Enable, &page))
 }
 
 pub(in crate::http) async fn order_enable(change: Change<OverUser>, shared: web::Data<Shared>) -> Answer {
@@ -194,7 +194,7 @@ pub(in crate::http) async fn order_enable(change: Change<OverUser>, shared: web:
 }
 
 pub(in crate::http) async fn remove(page: Page<OverUser>, _: web::Data<Shared>) -> Answer {
-    asked(Act::Remove, page)
+    Ok(asked(Act::Remove, &page))
 }
 
 pub(in crate::http) async fn order_remove(change: Change<OverUser>, shared: web::Data<Shared>) -> Answer {
