@@ -180,10 +180,10 @@ async fn a_host_that_is_dialled_is_shown_as_its_line_stands() {
     }
     assert_eq!(confirmed(&browser(&rig, "root").await, "/agents/gone/revoke", &[]).await.status, 303);
     let mut plan = rig.plan.clone();
-    for name in ["gone", "moved", "new"] {
-        plan.tables +=
-            &format!("\n[host.{name}]\naddress = \"root@127.0.0.1\"\nport = 1\nhost_key = \"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGx\"\n");
-    }
+    let host = |name: &str| {
+        format!("\n[host.{name}]\naddress = \"root@127.0.0.1\"\nport = 1\nhost_key = \"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGx\"\n")
+    };
+    plan.tables += &["gone", "moved", "new"].map(host).concat();
     plan.write(rig.dir(), "server", rig.url.as_deref());
     rig.restart().await;
     let root = browser(&rig, "root").await;
