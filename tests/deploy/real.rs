@@ -680,6 +680,17 @@ async fn compose_is_at_work(site: &Site, stack: &Path, id: &str) {
     }
 }
 
+async fn is_at(site: &Site, id: &str, step: &str) {
+    loop {
+        let shown = site.server().show(id).await;
+        if shown["step"] == step {
+            return;
+        }
+        assert_ne!(shown["state"], "done", "it was never seen at {step}: {shown:#}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 async fn a_daemon_that_is_killed_in_the_middle(images: Arc<Images>) {
     let dir = tempfile::tempdir().expect("a folder");
     let mut daemon = Daemon::start(dir.path(), false).await;
@@ -712,19 +723,8 @@ async fn a_daemon_that_is_killed_in_the_middle(images: Arc<Images>) {
                 site.page.shut();
                 site.page.met().await;
             }
-            "undo" => {
-                while site.server().show(&id).await["step"] != "undo_up" {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-            }
-            step => loop {
-                let shown = site.server().show(&id).await;
-                if shown["step"] == step {
-                    break;
-                }
-                assert_ne!(shown["state"], "done", "it was never seen at {step}: {shown:#}");
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            },
+            "undo" => is_at(&site, &id, "undo_up").await,
+            step => is_at(&site, &id, step).await,
         }
         if number % 2 == 0 {
             daemon.kill();
