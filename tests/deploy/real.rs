@@ -668,8 +668,6 @@ async fn a_daemon_that_is_pruned_and_stopped(images: Arc<Images>) {
     drop(daemon);
 }
 
-/// Docker is killed or stopped in the middle of up, health, smoke and the undo, and containers go with it: the deployment waits
-/// for it and goes on, and no half-replaced container is left.
 /// Ends when compose has begun to replace a container: before that it may not have spoken to the daemon, and a short outage is none
 /// for it.
 async fn compose_is_at_work(site: &Site, stack: &Path, id: &str) {
@@ -680,6 +678,7 @@ async fn compose_is_at_work(site: &Site, stack: &Path, id: &str) {
     }
 }
 
+/// Ends when the deployment is at `step`.
 async fn is_at(site: &Site, id: &str, step: &str) {
     loop {
         let shown = site.server().show(id).await;
@@ -691,6 +690,8 @@ async fn is_at(site: &Site, id: &str, step: &str) {
     }
 }
 
+/// Docker is killed or stopped in the middle of up, health, smoke and the undo, and containers go with it: the deployment waits
+/// for it and goes on, and no half-replaced container is left.
 async fn a_daemon_that_is_killed_in_the_middle(images: Arc<Images>) {
     let dir = tempfile::tempdir().expect("a folder");
     let mut daemon = Daemon::start(dir.path(), false).await;
