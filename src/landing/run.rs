@@ -236,7 +236,9 @@ fn watch_of(site: &Site<'_>, outcome: &Outcome) -> Option<WatchTerms> {
 async fn end(site: Site<'_>, outcome: &Outcome, lock: Option<HostLock>) -> bool {
     let watch = watch_of(&site, outcome);
     let Site { host, service, engine, lease, lock: held, mut record, watched, .. } = site;
-    if let Some(away) = watched.and_then(|watched| watched.availability()) {
+    if let Some(watched) = watched
+        && let Some(away) = watched.availability().await
+    {
         record.tell_away(away).await;
     }
     let Some(past) = record.end(outcome, watch).await else { return false };
