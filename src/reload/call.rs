@@ -58,7 +58,9 @@ pub(super) fn sent(status: u16, key: &str, source: Option<&SecretSource>) -> Str
 /// Why there was no answer, as one sentence.
 pub(super) fn unanswered(url: &url::Url, error: &reqwest::Error, deadline: Duration) -> String {
     if error.is_timeout() {
-        return format!("{url} did not answer within {} s.", deadline.as_secs_f64());
+        // What is left of a longer time is no round number.
+        let seconds = (deadline.as_secs_f64() * 10.0).ceil() / 10.0;
+        return format!("{url} did not answer within {seconds} s.");
     }
     format!("{url} cannot be reached: {}.", text::root_cause(error))
 }

@@ -203,7 +203,7 @@ impl Page {
         Self::serve_each(vec![answer]).await
     }
 
-    /// One answer after the other, and the last one again and again; nothing is said where one is empty.
+    /// One answer after the other, again and again; nothing is said where one is empty.
     async fn serve_each(answers: Vec<&'static [u8]>) -> Self {
         use tokio::io::AsyncReadExt as _;
         use tokio::io::AsyncWriteExt as _;
@@ -211,7 +211,7 @@ impl Page {
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let task = tokio::spawn(async move {
             let mut held = Vec::new();
-            let mut answers = answers.iter().copied().chain(std::iter::repeat(answers[answers.len() - 1]));
+            let mut answers = answers.into_iter().cycle();
             while let Ok((mut stream, _)) = listener.accept().await {
                 let answer = answers.next().unwrap();
                 let mut ask = [0; 4096];
