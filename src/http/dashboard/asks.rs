@@ -74,7 +74,7 @@ impl Ask for SeeAll {
     }
 }
 
-/// What only operators see or do.
+/// What only operators do, by a form.
 #[derive(Debug)]
 pub(in crate::http) struct ByOperator<F>(pub(super) F);
 

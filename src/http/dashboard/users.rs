@@ -12,12 +12,11 @@ use serde::Deserialize;
 use crate::clock;
 use crate::config::Config;
 use crate::http::Shared;
+use crate::http::asks::Operator;
 use crate::http::auth::Page;
 use crate::http::auth::PageError;
 use crate::http::auth::counts_at;
 use crate::http::auth::scopes_of_session;
-use crate::http::dashboard::asks::ByOperator;
-use crate::http::dashboard::asks::Nothing;
 use crate::http::dashboard::browsers::browser;
 use crate::http::dashboard::link;
 use crate::http::dashboard::page::Frame;
@@ -83,7 +82,7 @@ pub(in crate::http) struct Query {
     after: Option<UserName>,
 }
 
-pub(in crate::http) async fn show(page: Page<ByOperator<Nothing>>, shared: web::Data<Shared>) -> Result<HttpResponse, PageError> {
+pub(in crate::http) async fn show(page: Page<Operator>, shared: web::Data<Shared>) -> Result<HttpResponse, PageError> {
     let query: Query = page.viewer.query()?;
     let config = shared.config.now();
     let users = shared.store.users().await?;

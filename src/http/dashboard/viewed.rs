@@ -1,5 +1,6 @@
 //! The frame of a page for somebody who has logged in.
 
+use crate::http::asks::Operator;
 use crate::http::asks::SeeHosts;
 use crate::http::auth::Ask as _;
 use crate::http::auth::Needs;
@@ -26,7 +27,7 @@ fn needs(place: Place) -> Needs {
     match place {
         Place::Overview | Place::Deployments | Place::Incidents | Place::Data | Place::Elsewhere => Needs::only_proof(),
         Place::Agents => SeeHosts.needs(),
-        Place::Users => Needs::operator(),
+        Place::Users => Operator.needs(),
         Place::Keys | Place::Audit => SeeAll.needs(),
     }
 }
